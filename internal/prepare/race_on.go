@@ -1,0 +1,6 @@
+//go:build race
+
+package prepare
+
+// raceEnabled tells whether this binary was built with the race detector.
+const raceEnabled = true
