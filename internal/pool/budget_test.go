@@ -1,0 +1,381 @@
+package pool_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lazyolo/internal/pool"
+	"lazyolo/yolo"
+)
+
+// request does what one request does: lease, reservation, a run of d.
+func request(ctx context.Context, p *pool.Pool, id string, work int64, d time.Duration) error {
+	return requestOf(ctx, p, model(id), work, d)
+}
+
+// requestOf is request with the model's keep-alive as the request's.
+func requestOf(ctx context.Context, p *pool.Pool, m *yolo.Model, work int64, d time.Duration) error {
+	l, _, err := p.Acquire(ctx, &yolo.Model{ID: m.ID})
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	if m.KeepAlive != nil {
+		l.KeepAlive(*m.KeepAlive)
+	}
+	r, err := l.Reserve(ctx, work, 1)
+	if err != nil {
+		return err
+	}
+	defer r.Release()
+	return l.Run(context.WithValue(ctx, runTime{}, d), nil, func([]yolo.Tensor) error { return nil })
+}
+
+// cost is a model of mapped and run bytes with a private tenth.
+func cost(mapped, run int64) pool.Cost {
+	return pool.Cost{Mapped: mapped, Private: mapped / 10, LoadPeak: mapped / 5, Run: run, Pixels: 1}
+}
+
+func TestCoolingComesBeforeClosing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 300)
+		m.costs["a"], m.costs["b"], m.costs["c"] = cost(100, 50), cost(100, 50), cost(100, 50)
+		p := m.newPool(pool.Options{KeepAlive: -1})
+		for range 3 {
+			for _, id := range []string{"a", "b", "c"} {
+				if err := request(t.Context(), p, id, 5, time.Second); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for id := range m.costs {
+			if n := m.count(id); n != 1 {
+				t.Errorf("%s was loaded %d times: room was made by closing", id, n)
+			}
+		}
+		closePool(t, p)
+	})
+}
+
+func TestClosingMakesRoomWhenCoolingCannot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 200)
+		for i := range 10 { // 10 private each: not all fit beside 100+50+5
+			m.costs[fmt.Sprint(i)] = cost(100, 50)
+		}
+		p := m.newPool(pool.Options{KeepAlive: -1, WorkingRoom: 5})
+		for range 2 {
+			for i := range 10 {
+				if err := request(t.Context(), p, fmt.Sprint(i), 5, time.Second); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if n := m.open(); n == 0 || n > 4 {
+			t.Errorf("%d sessions open", n)
+		}
+		closePool(t, p)
+	})
+}
+
+func TestNeverEvictRefusesWithTheArithmetic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 200<<20)
+		m.costs["a"], m.costs["b"] = cost(20<<20, 50<<20), cost(20<<20, 50<<20)
+		for _, id := range []string{"a", "b"} {
+			c := m.costs[id]
+			c.Private = 70 << 20
+			m.costs[id] = c
+		}
+		p := m.newPool(pool.Options{KeepAlive: -1, NeverEvict: true})
+		if err := request(t.Context(), p, "a", 0, time.Second); err != nil {
+			t.Fatal(err)
+		}
+		err := request(t.Context(), p, "b", 0, time.Second)
+		if err == nil || yolo.CodeOf(err) != yolo.NoRoom || m.count("a") != 1 {
+			t.Errorf("got %v", err)
+		}
+		if err := request(t.Context(), p, "a", 0, time.Second); err != nil {
+			t.Errorf("the one in memory must go on serving: %v", err)
+		}
+		closePool(t, p)
+	})
+}
+
+func TestWhatCanNeverFitIsRefusedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 200)
+		m.costs["big"], m.costs["small"] = cost(200, 50), cost(50, 50)
+		p := m.newPool(pool.Options{KeepAlive: -1})
+		start := time.Now()
+		if err := request(t.Context(), p, "big", 0, 0); yolo.CodeOf(err) != yolo.TooBig || time.Since(start) > 0 {
+			t.Errorf("a model: %v after %v", err, time.Since(start))
+		}
+		if err := request(t.Context(), p, "small", 200, 0); yolo.CodeOf(err) != yolo.TooLarge {
+			t.Errorf("a picture: %v", err)
+		}
+		if err := request(t.Context(), p, "small", 90, 0); err != nil {
+			t.Errorf("a picture of half the budget: %v", err)
+		}
+		closePool(t, p)
+	})
+}
+
+func TestPreparingGetsMoreRoomWhenItNeedsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 300)
+		m.costs["a"], m.childOf = cost(50, 50), map[string]int64{"a": 120, "huge": 400}
+		p := m.newPool(pool.Options{KeepAlive: -1})
+		if err := request(t.Context(), p, "a", 0, 0); err != nil {
+			t.Error(err)
+		}
+		if err := request(t.Context(), p, "huge", 0, 0); err == nil {
+			t.Error("prepared beyond the budget")
+		}
+		closePool(t, p)
+	})
+}
+
+func TestPinnedModelsStay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 380)
+		for i := range 6 {
+			m.costs[fmt.Sprint(i)] = cost(100, 50)
+		}
+		p := m.newPool(pool.Options{KeepAlive: time.Second, WorkingRoom: 5})
+		if err := p.Pin(model("0")); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			for i := range 6 {
+				if err := request(t.Context(), p, fmt.Sprint(i), 5, time.Second); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+			}
+		}
+		if n := m.count("0"); n != 1 {
+			t.Errorf("the pinned model was loaded %d times", n)
+		}
+		for _, s := range p.Status() {
+			if s.Model.ID == "0" && (!s.Warm || !s.Pinned) {
+				t.Errorf("pinned: %+v", s)
+			}
+		}
+		if err := p.Pin(model("1")); err != nil {
+			t.Error(err)
+		}
+		if err := p.Pin(model("2")); yolo.CodeOf(err) != yolo.NoRoom {
+			t.Errorf("pins that leave no room to work: %v", err)
+		}
+		closePool(t, p)
+	})
+}
+
+func TestKeepAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 400)
+		m.costs["a"], m.costs["b"] = cost(100, 50), cost(100, 50)
+		p := m.newPool(pool.Options{KeepAlive: time.Minute})
+		use := func(id string) {
+			t.Helper()
+			if err := request(t.Context(), p, id, 0, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		use("a")
+		time.Sleep(40 * time.Second)
+		use("b")
+		use("a")
+		time.Sleep(59 * time.Second)
+		if n := m.open(); n != 2 {
+			t.Errorf("%d open before the keep-alives ended", n)
+		}
+		time.Sleep(3 * time.Second)
+		if n := m.open(); n != 0 {
+			t.Errorf("%d open after the keep-alives ended", n)
+		}
+		closePool(t, p)
+	})
+}
+
+func TestUnloadWaitsForTheMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 400)
+		m.slow = time.Second
+		m.costs["a"] = cost(100, 50)
+		p := m.newPool(pool.Options{KeepAlive: -1})
+		if err := p.Load(t.Context(), model("a")); err != nil {
+			t.Fatal(err)
+		}
+		l, _, err := p.Acquire(t.Context(), model("a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(5*time.Second, l.Release)
+		start := time.Now()
+		if err := p.Unload(t.Context(), model("a")); err != nil || m.open() != 0 || time.Since(start) != 6*time.Second {
+			t.Errorf("%v after %v, %d open", err, time.Since(start), m.open())
+		}
+		if err := p.Unload(t.Context(), model("a")); err != nil {
+			t.Error(err)
+		}
+		closePool(t, p)
+	})
+}
+
+// A cold model is served within the rest of the victims' residence, the longest
+// run and its load, however hot the others are (llama-swap#612).
+func TestHotModelsDoNotStarveAColdOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 260)
+		m.costs["hot1"], m.costs["hot2"], m.costs["cold"] = cost(100, 20), cost(100, 20), cost(100, 20)
+		for id, c := range m.costs { // privates so big that only two fit: closing is needed
+			c.Private = 60
+			m.costs[id] = c
+		}
+		m.load = 100 * time.Millisecond
+		p := m.newPool(pool.Options{KeepAlive: -1, MinResident: 250 * time.Millisecond})
+		ctx, cancel := context.WithCancel(t.Context())
+		var clients sync.WaitGroup
+		for i := range 8 {
+			clients.Go(func() {
+				for ctx.Err() == nil {
+					if err := request(ctx, p, []string{"hot1", "hot2"}[i%2], 1, 300*time.Millisecond); err != nil && ctx.Err() == nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		time.Sleep(5 * time.Second)
+		start := time.Now()
+		if err := request(ctx, p, "cold", 1, 0); err != nil {
+			t.Error(err)
+		}
+		// Residence 250 ms, two runs that were admitted, a load, a queue of eight.
+		if d := time.Since(start); d > 3500*time.Millisecond {
+			t.Errorf("the cold model waited %v", d)
+		}
+		cancel()
+		clients.Wait()
+		closePool(t, p)
+	})
+}
+
+// A client that holds a decoded picture while it waits for a model can deadlock a
+// server; here the picture is decoded under the lease.
+func TestManyLargePicturesDoNotDeadlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 300)
+		m.costs["a"], m.costs["b"], m.costs["c"] = cost(60, 30), cost(60, 30), cost(60, 30)
+		p := m.newPool(pool.Options{KeepAlive: -1})
+		var all sync.WaitGroup
+		for i := range 30 {
+			all.Go(func() {
+				if err := request(t.Context(), p, []string{"a", "b", "c"}[i%3], 160, time.Second); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		closePool(t, p)
+	})
+}
+
+func TestRunsAreBoundedInNumber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 10000)
+		m.costs["a"] = cost(60, 30)
+		p := m.newPool(pool.Options{KeepAlive: -1, MaxRuns: 2})
+		var all sync.WaitGroup
+		start := time.Now()
+		for range 6 {
+			all.Go(func() {
+				if err := request(t.Context(), p, "a", 1, time.Second); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if d := time.Since(start); d != m.load+3*time.Second {
+			t.Errorf("six runs of a second, two at a time, took %v", d)
+		}
+		closePool(t, p)
+	})
+}
+
+func TestTheQueueIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 300)
+		m.costs["a"] = cost(60, 30)
+		p := m.newPool(pool.Options{KeepAlive: -1, MaxQueue: 5})
+		var all sync.WaitGroup
+		errs := make(chan error, 8)
+		for range 8 {
+			all.Go(func() { errs <- request(t.Context(), p, "a", 1, 0) })
+		}
+		all.Wait()
+		close(errs)
+		refused := 0
+		for err := range errs {
+			if err != nil {
+				refused++
+				if yolo.CodeOf(err) != yolo.Overloaded {
+					t.Error(err)
+				}
+			}
+		}
+		if refused != 3 {
+			t.Errorf("%d refused", refused)
+		}
+		closePool(t, p)
+	})
+}
+
+// A request may take the pages of a model that is being closed: the leases that
+// keep it open may wait behind that very request.
+func TestARequestDoesNotWaitForLeasesBehindIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 300)
+		m.costs["a"], m.costs["b"] = cost(100, 20), cost(100, 20)
+		p := m.newPool(pool.Options{KeepAlive: -1})
+		leases := make(map[string]*pool.Lease)
+		for id := range m.costs {
+			l, _, err := p.Acquire(t.Context(), model(id))
+			if err != nil {
+				t.Fatal(err)
+			}
+			leases[id] = l
+		}
+		var all sync.WaitGroup
+		all.Go(func() {
+			if err := p.Unload(t.Context(), model("b")); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait() // b is draining
+		for _, r := range []struct {
+			id   string
+			work int64
+		}{{"a", 130}, {"b", 1}} {
+			all.Go(func() {
+				l := leases[r.id]
+				defer l.Release()
+				room, err := l.Reserve(t.Context(), r.work, 1)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				room.Release()
+			})
+			synctest.Wait()
+		}
+		all.Wait()
+		closePool(t, p)
+	})
+}

@@ -1,0 +1,186 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"lazyolo/internal/ledger"
+	"lazyolo/yolo"
+)
+
+// An entry is what the pool knows of one model. The pool's mutex guards it.
+type entry struct {
+	model   *yolo.Model
+	state   yolo.State
+	session Session // not nil in Ready and Draining
+	cost    Cost    // known when prepared
+	order   int64   // of loading
+
+	prepared bool
+	warm     bool // its mapped pages are charged
+	cooling  bool // they are being given back
+	pinned   bool
+	keep     *time.Duration // the last request's keep-alive; nil: it named none
+
+	speculative bool // loaded ahead of a use that has not come yet
+	leases      int
+	running     int       // reservations held: its pages are in use
+	waiters     []*waiter // callers that wait for it to be ready
+
+	failures  int       // in a row
+	err       error     // the last failure
+	retryAt   time.Time // no load before
+	childRoom int64     // memory for its preparing process, once the prediction proved too small
+
+	loadedAt time.Time
+	lastUsed time.Time
+	loadTook time.Duration
+	runTook  time.Duration
+	hits     int64
+	uses     Uses
+	total    struct{ loads, evictions int64 }
+	gone     []chan struct{} // closed when it is out of memory
+}
+
+// used counts one use of the model now.
+func (e *entry) used(now time.Time) {
+	e.uses.Add(now)
+	e.lastUsed = now
+	e.hits++
+}
+
+// gain is what closing the session gives back.
+func (e *entry) gain() int64 {
+	if e.warm {
+		return e.cost.Private + e.cost.Mapped
+	}
+	return e.cost.Private
+}
+
+// coolable reports whether its pages may be given back: nothing runs on them.
+func (e *entry) coolable() bool {
+	return e.session != nil && e.warm && !e.cooling && e.running == 0 && !e.pinned
+}
+
+// entryLocked finds or makes m's entry. A new revision of a model that is not
+// in memory takes the old one's place at once.
+func (p *Pool) entryLocked(m *yolo.Model) *entry {
+	e := p.entries[m.ID]
+	if e == nil {
+		e = &entry{model: m}
+		p.entries[m.ID] = e
+	}
+	if e.model.Rev != m.Rev && (e.state == yolo.Unloaded || e.state == yolo.Failed) {
+		*e = entry{model: m, state: e.state, pinned: e.pinned}
+		p.moveLocked(e, yolo.Unloaded, nil)
+	}
+	return e
+}
+
+// moveLocked changes an entry's state and tells the observer.
+func (p *Pool) moveLocked(e *entry, to yolo.State, err error) {
+	from := e.state
+	e.state = to
+	if p.o.Observe != nil && from != to {
+		s := p.o.Ledger.Snapshot()
+		p.o.Observe(yolo.Transition{Model: e.model, From: from, To: to, Used: s.Budget - s.Free, Err: err})
+	}
+}
+
+// failLocked notes a failed load, answers those who waited and sets the time
+// before which it is not tried again.
+//
+// A file that is wrong is looked at again after a second, which costs a stat; to
+// the client it is no use to ask again. So is a missing library.
+func (p *Pool) failLocked(e *entry, err error) {
+	known := e.err != nil && e.err.Error() == err.Error()
+	e.err = err
+	e.failures++
+	wait := min(maxBackoff, minBackoff<<min(e.failures-1, 10))
+	if isFinal(err) || yolo.CodeOf(err) == yolo.Unavailable {
+		wait = minBackoff
+	}
+	e.retryAt = time.Now().Add(wait)
+	if !known {
+		p.decideRefuseLocked(e, err, 0)
+		p.o.Log.Error("cannot load model", "model", e.model.ID, "err", err)
+	}
+	p.answerLocked(e, withRetry(err, wait))
+	p.moveLocked(e, yolo.Failed, err)
+}
+
+func isFinal(err error) bool {
+	var known *yolo.Error
+	return errors.As(err, &known) && known.Final
+}
+
+// A failed load is tried again after a second, then two, up to a minute.
+const (
+	minBackoff = time.Second
+	maxBackoff = time.Minute
+)
+
+// answerLocked sends everybody who waits for e home with err, or with a lease
+// when err is nil.
+func (p *Pool) answerLocked(e *entry, err error) {
+	for _, w := range e.waiters {
+		p.waiting--
+		if err == nil && !w.absent {
+			w.lease = p.lendLocked(e)
+		}
+		w.done <- err
+	}
+	e.waiters = nil
+}
+
+// closeLocked closes an idle, draining entry's session outside the lock.
+func (p *Pool) closeLocked(e *entry) {
+	s, started := e.session, time.Now()
+	e.session = nil
+	p.work.Go(func() {
+		err := s.Close()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.o.Ledger.Charge(ledger.Private, -e.cost.Private)
+		if e.warm {
+			e.warm = false
+			p.o.Ledger.Charge(ledger.Mapped, -e.cost.Mapped)
+		}
+		p.observeLocked()
+		if err != nil {
+			p.o.Log.Error("close model", "model", e.model.ID, "err", err)
+		}
+		p.o.Log.Debug(fmt.Sprintf("Unloaded model %d", e.model.Index), "model", e.model.ID, "took", time.Since(started))
+		p.moveLocked(e, yolo.Unloaded, nil)
+		for _, c := range e.gone {
+			close(c)
+		}
+		e.gone = nil
+		switch {
+		case p.closed:
+			p.answerLocked(e, errClosed())
+		case len(e.waiters) > 0:
+			p.enqueueLocked(e)
+		}
+		p.scheduleLocked()
+	})
+}
+
+// drainLocked takes a ready model out of service; its session is closed once the
+// last lease is back. why stands in the log.
+func (p *Pool) drainLocked(e *entry, why string) {
+	p.decideCloseLocked(e, why)
+	p.retireLocked(e, why)
+}
+
+// retireLocked is drainLocked for a decision that was told already.
+func (p *Pool) retireLocked(e *entry, why string) {
+	p.o.Log.Info(fmt.Sprintf("Unloaded model %d (%s)", e.model.Index, why), "model", e.model.ID,
+		"idle", time.Since(e.lastUsed).Round(time.Millisecond), "bytes", e.gain())
+	e.speculative, e.keep = false, nil
+	p.moveLocked(e, yolo.Draining, nil)
+	if e.leases == 0 && !e.cooling {
+		p.closeLocked(e)
+	}
+}

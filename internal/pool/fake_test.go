@@ -1,0 +1,267 @@
+package pool_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"lazyolo/internal/ledger"
+	"lazyolo/internal/pool"
+	"lazyolo/yolo"
+)
+
+// A machine is a fake engine and a fake process memory in one: it takes memory
+// when a real one would, at the start of what needs it, and checks at each step
+// that the process stays within its budget.
+type machine struct {
+	t       *testing.T
+	budget  int64
+	base    int64
+	load    time.Duration // what Open takes
+	slow    time.Duration // what Close and Cool take
+	closing time.Duration // what Close takes beyond that
+
+	costs   map[string]pool.Cost
+	fail    func(id string, n int) error // n counts the loads of id from 1
+	deaf    bool                         // loads succeed although the pool has closed
+	childOf map[string]int64             // memory that preparing takes; not in it: prepared
+
+	mu       sync.Mutex
+	total    int64 // resident, without the arena
+	inUse    int64 // arena in runs
+	arena    int64 // arena held
+	peak     int64
+	opens    map[string]int
+	sessions map[string]*session
+	prepared map[string]bool
+}
+
+func newMachine(t *testing.T, budget int64) *machine {
+	return &machine{
+		t: t, budget: budget, load: time.Second,
+		costs: make(map[string]pool.Cost), opens: make(map[string]int),
+		sessions: make(map[string]*session), prepared: make(map[string]bool),
+	}
+}
+
+// newPool makes a pool over the machine; o may set anything but the ports.
+func (m *machine) newPool(o pool.Options) *pool.Pool {
+	m.t.Helper()
+	m.total = m.base
+	o.Engine, o.Memory, o.Ledger = m, m, ledger.New(m.budget)
+	o.Ledger.Charge(ledger.Base, m.base)
+	o.Log = slog.New(slog.DiscardHandler)
+	p, err := pool.New(o)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return p
+}
+
+// takeLocked changes what is resident and checks the budget.
+func (m *machine) takeLocked(n int64, why string) {
+	m.total += n
+	m.checkLocked(why)
+}
+
+func (m *machine) checkLocked(why string) {
+	now := m.total + m.arena
+	m.peak = max(m.peak, now)
+	if m.budget > 0 && now > m.budget {
+		m.t.Errorf("%s: %d resident, budget %d", why, now, m.budget)
+	}
+}
+
+func (m *machine) take(n int64, why string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.takeLocked(n, why)
+}
+
+func (m *machine) count(id string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.opens[id]
+}
+
+func (m *machine) open() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.sessions)
+}
+
+// Resident implements pool.Memory.
+func (m *machine) Resident() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.total + m.arena
+}
+
+// Held implements pool.Memory.
+func (m *machine) Held() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.arena
+}
+
+// Shrink implements pool.Memory.
+func (m *machine) Shrink() {
+	<-time.After(m.slow)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.arena = m.inUse
+}
+
+// forget loses what was prepared of a model.
+func (m *machine) forget(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.prepared, id)
+}
+
+// Cost implements pool.Engine.
+func (m *machine) Cost(y *yolo.Model) (pool.Cost, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, unprepared := m.childOf[y.ID]
+	return m.costs[y.ID], !unprepared || m.prepared[y.ID]
+}
+
+// PrepareCost implements pool.Engine: half of what it really takes.
+func (m *machine) PrepareCost(y *yolo.Model) int64 { return m.childOf[y.ID] / 2 }
+
+// Prepare implements pool.Engine.
+func (m *machine) Prepare(ctx context.Context, y *yolo.Model, memory int64, _ bool) error {
+	need := m.childOf[y.ID]
+	m.take(min(need, memory), "prepare "+y.ID)
+	defer m.take(-min(need, memory), "prepared")
+	select {
+	case <-time.After(m.load):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if memory < need {
+		return fmt.Errorf("prepare: %w", pool.ErrMemory)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.prepared[y.ID] = true
+	return nil
+}
+
+// Open implements pool.Engine.
+func (m *machine) Open(ctx context.Context, y *yolo.Model) (pool.Session, error) {
+	c := m.costs[y.ID]
+	m.mu.Lock()
+	if _, ok := m.childOf[y.ID]; ok && !m.prepared[y.ID] {
+		m.mu.Unlock()
+		return nil, pool.ErrNotPrepared
+	}
+	m.opens[y.ID]++
+	n := m.opens[y.ID]
+	if m.sessions[y.ID] != nil {
+		m.t.Errorf("%s: opened twice", y.ID)
+	}
+	loading := c.Mapped + max(c.Private, c.LoadPeak)
+	m.takeLocked(loading, "open "+y.ID)
+	m.mu.Unlock()
+	err := error(nil)
+	select {
+	case <-time.After(m.load):
+	case <-ctx.Done():
+		if !m.deaf {
+			err = ctx.Err()
+		}
+	}
+	if err == nil && m.fail != nil {
+		err = m.fail(y.ID, n)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil {
+		m.takeLocked(-loading, "failed")
+		return nil, err
+	}
+	m.takeLocked(c.Mapped+c.Private-loading, "opened")
+	s := &session{m: m, id: y.ID, cost: c, warm: true}
+	m.sessions[y.ID] = s
+	return s, nil
+}
+
+type session struct {
+	m       *machine
+	id      string
+	cost    pool.Cost
+	warm    bool
+	running int
+	closed  bool
+}
+
+func (s *session) Inputs() []yolo.TensorInfo   { return nil }
+func (s *session) Outputs() []yolo.TensorInfo  { return nil }
+func (s *session) Metadata() map[string]string { return nil }
+
+// Run takes the arena and touches the weights for as long as the context says.
+func (s *session) Run(ctx context.Context, _ []yolo.Tensor, use func([]yolo.Tensor) error) error {
+	m := s.m
+	m.mu.Lock()
+	if s.closed {
+		m.mu.Unlock()
+		return errors.New("run after close")
+	}
+	s.running++
+	if !s.warm {
+		s.warm = true
+		m.takeLocked(s.cost.Mapped, "touch "+s.id)
+	}
+	m.inUse += s.cost.Run
+	m.arena = max(m.arena, m.inUse)
+	m.checkLocked("run " + s.id)
+	m.mu.Unlock()
+	if d, ok := ctx.Value(runTime{}).(time.Duration); ok {
+		<-time.After(d)
+	}
+	m.mu.Lock()
+	m.inUse -= s.cost.Run
+	s.running--
+	m.mu.Unlock()
+	return use(nil)
+}
+
+// runTime is the context key for how long a run lasts.
+type runTime struct{}
+
+func (s *session) Cool() error {
+	<-time.After(s.m.slow)
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	if s.running > 0 {
+		s.m.t.Errorf("%s: cooled while it runs", s.id)
+	}
+	if s.warm {
+		s.warm = false
+		s.m.takeLocked(-s.cost.Mapped, "cool")
+	}
+	return nil
+}
+
+func (s *session) Close() error {
+	<-time.After(s.m.slow + s.m.closing)
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	if s.closed || s.running > 0 {
+		s.m.t.Errorf("%s: closed twice or while it runs", s.id)
+	}
+	s.closed = true
+	delete(s.m.sessions, s.id)
+	back := s.cost.Private
+	if s.warm {
+		back += s.cost.Mapped
+	}
+	s.m.takeLocked(-back, "close")
+	return nil
+}

@@ -1,0 +1,107 @@
+package pool
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"lazyolo/internal/ledger"
+	"lazyolo/yolo"
+)
+
+// A request waits for working memory.
+type request struct {
+	entry *entry
+	work  int64 // pictures and tensors, in bytes
+	run   int64 // arena, in bytes
+	aside bool  // it runs no model
+	done  chan error
+}
+
+// A Reservation is working memory. Release must be called once.
+type Reservation struct {
+	pool *Pool
+	of   *request
+}
+
+// Reserve gets the memory for one picture in one piece: work bytes for decoding
+// and tensors, what a run over an input of the given pixels takes, and the model's
+// mapped pages if they were given back. It waits in line behind other requests,
+// never for a load. What can never fit is refused at once, TooLarge.
+func (l *Lease) Reserve(ctx context.Context, work, pixels int64) (*Reservation, error) {
+	r := &request{entry: l.entry, work: work, run: l.entry.cost.runAt(pixels), done: make(chan error, 1)}
+	return l.pool.reserve(ctx, r, l.gentle)
+}
+
+// Reserve gets memory for work that runs no model, such as drawing a picture. It
+// waits in the same line, but does not count against MaxRuns.
+func (p *Pool) Reserve(ctx context.Context, work int64) (*Reservation, error) {
+	e := &entry{model: &yolo.Model{}, warm: true} // nobody's
+	return p.reserve(ctx, &request{entry: e, work: work, aside: true, done: make(chan error, 1)}, false)
+}
+
+// reserve grants r when its turn has come; a gentle caller does not wait.
+func (p *Pool) reserve(ctx context.Context, r *request, gentle bool) (*Reservation, error) {
+	granted := &Reservation{p, r}
+	if now, err := p.lineUp(r, gentle); now || err != nil {
+		return granted, err
+	}
+	select {
+	case err := <-r.done:
+		return granted, err
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	i := slices.Index(p.working, r)
+	if i >= 0 {
+		p.working = slices.Delete(p.working, i, i+1)
+		p.waiting--
+		p.scheduleLocked()
+	}
+	p.mu.Unlock()
+	if i < 0 && <-r.done == nil { // granted at the same moment
+		granted.Release()
+	}
+	return nil, ctx.Err()
+}
+
+// lineUp grants r at once if it can, and puts it in line if not.
+func (p *Pool) lineUp(r *request, gentle bool) (granted bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case len(p.working) == 0 && p.grantLocked(r):
+		return true, nil
+	case gentle:
+		return false, ErrBusy
+	case p.o.MaxQueue > 0 && p.waiting >= p.o.MaxQueue:
+		return false, p.overloadedLocked(r.entry)
+	}
+	p.refusing = p.refusing && p.waiting > p.o.MaxQueue/2
+	p.yieldLocked(r.entry)
+	p.working = append(p.working, r)
+	p.waiting++
+	p.scheduleLocked()
+	return false, nil
+}
+
+// Release gives the working memory back.
+func (v *Reservation) Release() {
+	p, r := v.pool, v.of
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r.entry.running--
+	p.active--
+	if !r.aside {
+		p.running--
+	}
+	p.held = max(p.held, p.runs) // the arena keeps what a run took; exact when looked at
+	p.runs -= r.run
+	p.o.Ledger.Charge(ledger.Working, -r.work)
+	if time.Since(p.observed) > observeEvery {
+		p.observeLocked()
+	} else {
+		p.o.Ledger.Set(ledger.Running, max(p.held, p.runs))
+	}
+	p.scheduleLocked()
+}

@@ -1,0 +1,118 @@
+package pool
+
+import (
+	"time"
+
+	"lazyolo/internal/ledger"
+	"lazyolo/yolo"
+)
+
+// wakeLocked has the pool look after itself no later than in d. There is one
+// timer for everything that happens by time: giving memory back when idle,
+// keep-alives, victims that come of age.
+func (p *Pool) wakeLocked(d time.Duration) {
+	if p.closed {
+		return
+	}
+	at := time.Now().Add(d)
+	if p.timer != nil {
+		if !at.Before(p.wakeAt) || !p.timer.Stop() {
+			return // it rings early enough, or is ringing
+		}
+		p.work.Done()
+	}
+	p.wakeAt = at
+	p.work.Add(1)
+	p.timer = time.AfterFunc(d, p.tick)
+}
+
+func (p *Pool) stopTimerLocked() {
+	if p.timer != nil && p.timer.Stop() {
+		p.work.Done()
+	}
+	p.timer = nil
+}
+
+// tick is what the timer does.
+func (p *Pool) tick() {
+	defer p.work.Done()
+	p.mu.Lock()
+	p.timer = nil
+	rest := p.restDueLocked()
+	p.expireLocked()
+	p.scheduleLocked()
+	p.mu.Unlock()
+	if !rest {
+		return
+	}
+	p.o.Idle()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.observeLocked()
+	p.scheduleLocked()
+}
+
+// restDueLocked reports whether memory should be given back now, once per idle
+// period; before its time it asks to be woken again.
+func (p *Pool) restDueLocked() bool {
+	if p.o.Idle == nil || p.rested || p.leases > 0 || p.closed {
+		return false
+	}
+	if left := p.o.IdleAfter - time.Since(p.idleSince); left > 0 {
+		p.wakeLocked(left)
+		return false
+	}
+	p.rested = true
+	return true
+}
+
+// keepLocked is how long e stays in memory unused: what the last request said, or
+// its labels, or the pool's; negative: for ever.
+func (p *Pool) keepLocked(e *entry) time.Duration {
+	switch {
+	case e.pinned:
+		return yolo.KeepAliveForever
+	case e.keep != nil:
+		return *e.keep
+	case e.model.KeepAlive != nil:
+		return *e.model.KeepAlive
+	}
+	return p.o.KeepAlive
+}
+
+// expireLocked closes the models whose keep-alive is over.
+func (p *Pool) expireLocked() {
+	if p.closed {
+		return
+	}
+	for _, e := range p.entries {
+		keep := p.keepLocked(e)
+		if e.state != yolo.Ready || keep < 0 || e.leases > 0 {
+			continue
+		}
+		if left := keep - time.Since(e.lastUsed); left > 0 {
+			p.wakeLocked(left)
+		} else {
+			p.drainLocked(e, "keep-alive")
+		}
+	}
+}
+
+// restLocked notes that nothing is used any more.
+func (p *Pool) restLocked() {
+	p.idleSince, p.rested = time.Now(), false
+	if p.o.Idle != nil {
+		p.wakeLocked(p.o.IdleAfter)
+	}
+}
+
+// observeLocked compares the ledger with what the system says.
+func (p *Pool) observeLocked() {
+	p.observed = time.Now()
+	p.held = p.o.Memory.Held()
+	p.o.Ledger.Set(ledger.Running, max(p.held, p.runs))
+	p.o.Ledger.Observe(p.o.Memory.Resident(), p.active == 0 && p.loading == 0)
+}
+
+// observeEvery bounds how often requests look at the system.
+const observeEvery = 20 * time.Millisecond
