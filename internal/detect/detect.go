@@ -1,0 +1,42 @@
+package detect
+
+import (
+	"lazyolo/internal/imaging"
+	"lazyolo/yolo"
+)
+
+// A detectHead reads one output of upright boxes: YOLOv5u, v8, v9, v10, 11, 12, 26.
+type detectHead struct{ layout layout }
+
+func newDetect(m *yolo.Model, f facts, shapes [][]int64) (head, error) {
+	for _, s := range shapes {
+		if len(s) == 4 {
+			return nil, unsupported(m, "task: labels.yaml says %s, the file has an output %v as segmentation models do", m.TaskName, s)
+		}
+	}
+	d := detectHead{layout{model: m, classes: len(f.names), finished: f.finished}}
+	if len(shapes) == 0 {
+		return nil, unsupported(m, "it has no output")
+	}
+	_, err := d.layout.check(shapes[0])
+	return d, err
+}
+
+func (d detectHead) decode(out []yolo.Tensor, q query, r *yolo.Result) error {
+	t, err := d.layout.read(out[0])
+	if err != nil {
+		return err
+	}
+	found := t.boxes(q)
+	r.Objects = make([]yolo.Object, len(found))
+	scale := q.fit.Scale()
+	for i, c := range found {
+		r.Objects[i] = c.object(scale)
+	}
+	return nil
+}
+
+// object maps a candidate with corners to the picture.
+func (c candidate) object(s imaging.Scale) yolo.Object {
+	return yolo.Object{Class: c.class, Confidence: c.conf, Box: s.Box(c.box[0], c.box[1], c.box[2], c.box[3])}
+}

@@ -1,0 +1,207 @@
+package detect
+
+import (
+	"strings"
+	"testing"
+
+	"lazyolo/internal/imaging"
+	"lazyolo/yolo"
+)
+
+// segmentFit is a square picture in an input of 640.
+func segmentFit() imaging.Fit { return imaging.Letterbox(640, 640, 640, 640) }
+
+// infos describes outputs of these shapes.
+func infos(shapes ...[]int64) []yolo.TensorInfo {
+	out := make([]yolo.TensorInfo, len(shapes))
+	for i, s := range shapes {
+		out[i] = yolo.TensorInfo{Name: "output", DType: yolo.FP32, Shape: s}
+	}
+	return out
+}
+
+// names3 is the metadata of a file with three classes.
+func names3(more ...string) map[string]string {
+	m := map[string]string{"names": "{0: 'a', 1: 'b', 2: 'c'}"}
+	for i := 0; i < len(more); i += 2 {
+		m[more[i]] = more[i+1]
+	}
+	return m
+}
+
+func TestContradictionsAreRefused(t *testing.T) {
+	raw, protos := []int64{1, 7, 21}, []int64{1, 32, 40, 40}
+	tests := map[string]struct {
+		task     yolo.Task
+		metadata map[string]string
+		outputs  [][]int64
+		want     []string // in the message
+	}{
+		"the file's task":                {yolo.Detect, names3("task", "segment"), [][]int64{raw}, []string{"labels.yaml says detect", "file says segment"}},
+		"a task nobody knows":            {yolo.Detect, names3("task", "depth"), [][]int64{raw}, []string{"says detect", "says depth"}},
+		"a task not served":              {"depth", names3(), [][]int64{raw}, []string{"depth is not served"}},
+		"detect, a classifier's output":  {yolo.Detect, names3(), [][]int64{{1, 3}}, []string{"detect", "[1 3]"}},
+		"detect, masks":                  {yolo.Detect, names3(), [][]int64{{1, 39, 21}, protos}, []string{"detect", "segmentation"}},
+		"detect, too many channels":      {yolo.Detect, names3(), [][]int64{{1, 8, 21}}, []string{"[1, 7, anchors]", "3 classes", "[1 8 21]"}},
+		"detect, no box":                 {yolo.Detect, nil, [][]int64{{1, 4, 21}}, []string{"[1 4 21]"}},
+		"detect, a batch":                {yolo.Detect, names3(), [][]int64{{2, 7, 21}}, []string{"[2 7 21]"}},
+		"detect, nothing":                {yolo.Detect, names3(), nil, []string{"no output"}},
+		"detect, old yolov5":             {yolo.Detect, names3(), [][]int64{{1, 25200, 8}}, []string{"[1 25200 8]", "yolov5u"}},
+		"end-to-end, raw":                {yolo.Detect, names3("end2end", "True"), [][]int64{raw}, []string{"end-to-end", "[1 7 21]"}},
+		"NMS inside, raw":                {yolo.Detect, names3("end2end", "False", "args", "{'nms': True, 'opset': 17}"), [][]int64{raw}, []string{"NMS", "[1 7 21]"}},
+		"segment without masks":          {yolo.Segment, names3(), [][]int64{{1, 39, 21}}, []string{"segment", "[[1 39 21]]"}},
+		"segment, a detector's rows":     {yolo.Segment, names3(), [][]int64{raw, protos}, []string{"[1, 39, anchors]", "[1 7 21]"}},
+		"pose without keypoints":         {yolo.Pose, names3(), [][]int64{raw}, []string{"pose", "kpt_shape"}},
+		"pose, keypoints of four values": {yolo.Pose, names3("kpt_shape", "[17, 4]"), [][]int64{{1, 75, 21}}, []string{"kpt_shape"}},
+		"pose, other keypoints":          {yolo.Pose, names3("kpt_shape", "[5, 3]"), [][]int64{{1, 58, 84}}, []string{"[1, 22, anchors]", "[1 58 84]"}},
+		"obb, a detector's output":       {yolo.OBB, names3(), [][]int64{raw}, []string{"obb", "[1, 8, anchors]", "[1 7 21]"}},
+		"obb, an upright end":            {yolo.OBB, names3("end2end", "True"), [][]int64{{1, 300, 6}}, []string{"[1, n, 7]", "[1 300 6]"}},
+		"classify, other classes":        {yolo.Classify, names3(), [][]int64{{1, 1000}}, []string{"classify", "3 classes", "[1 1000]"}},
+		"classify, a detector":           {yolo.Classify, nil, [][]int64{raw}, []string{"classify", "[1 7 21]"}},
+		"classify, nothing":              {yolo.Classify, nil, nil, []string{"no output"}},
+		"semantic, logits":               {yolo.Semantic, names3(), [][]int64{{1, 3, 32, 32}}, []string{"semantic", "[1 3 32 32]"}},
+		"semantic, nothing":              {yolo.Semantic, names3(), nil, []string{"no output"}},
+		"rtdetr, a raw output":           {yolo.Detect, names3("head", "RTDETRDecoder"), [][]int64{{1, 7, 21}}, []string{"RT-DETR", "[1 7 21]"}},
+	}
+	in := infos([]int64{1, 3, 32, 32})
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			m := &yolo.Model{ID: "m", Task: tt.task, TaskName: string(tt.task)}
+			_, err := newPlan(m, in, infos(tt.outputs...), tt.metadata)
+			if err == nil || yolo.CodeOf(err) != yolo.Unsupported {
+				t.Fatalf("got %v, want an error", err)
+			}
+			for _, w := range append(tt.want, "model m") {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("%q lacks %q", err, w)
+				}
+			}
+		})
+	}
+}
+
+// TestOutputsAreUnderstood: which rows need suppression, by what is known before
+// the first run and by what the run gives.
+func TestOutputsAreUnderstood(t *testing.T) {
+	tests := map[string]struct {
+		layout           layout
+		declared, actual []int64
+		finished         bool
+		rows, classes    int
+	}{
+		"raw":                        {layout{classes: 3}, []int64{1, 7, 21}, []int64{1, 7, 21}, false, 21, 3},
+		"raw, nothing known":         {layout{}, []int64{1, 7, 21}, []int64{1, 7, 21}, false, 21, 3},
+		"raw, dynamic":               {layout{classes: 3}, []int64{-1, -1, -1}, []int64{1, 7, 21}, false, 21, 3},
+		"finished":                   {layout{classes: 3}, []int64{1, 300, 6}, []int64{1, 300, 6}, true, 300, 3},
+		"finished, it says so":       {layout{classes: 3, finished: yes}, []int64{-1, -1, -1}, []int64{1, 300, 6}, true, 300, 3},
+		"finished, it denies":        {layout{classes: 3, finished: no}, []int64{1, 300, 6}, []int64{1, 300, 6}, true, 300, 3},
+		"an angle, finished":         {layout{classes: 3, extra: 1}, []int64{1, 300, 7}, []int64{1, 300, 7}, true, 300, 3},
+		"an angle, seven anchors":    {layout{classes: 3, extra: 1, finished: no}, []int64{1, 8, 7}, []int64{1, 8, 7}, false, 7, 3},
+		"an angle, nothing known":    {layout{extra: 1}, []int64{1, 8, 21}, []int64{1, 8, 21}, false, 21, 3},
+		"masks, dynamic, end-to-end": {layout{classes: 3, extra: 32, finished: yes}, []int64{-1, -1, -1}, []int64{1, 300, 38}, true, 300, 3},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			tt.layout.model = detector(3)
+			if _, err := tt.layout.check(tt.declared); err != nil {
+				t.Fatal(err)
+			}
+			got, err := tt.layout.read(tensor(tt.actual))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.finished != tt.finished || got.rows != tt.rows || got.classes != tt.classes {
+				t.Errorf("finished %v, %d rows, %d classes", got.finished, got.rows, got.classes)
+			}
+		})
+	}
+}
+
+func TestRTDETRIsRecognised(t *testing.T) {
+	tests := map[string]struct {
+		family   string
+		metadata map[string]string
+		shape    []int64
+		want     bool
+	}{
+		"its head":                {"", names3("head", "RTDETRDecoder"), []int64{1, 300, 6}, true},
+		"another head":            {"RT-DETR", names3("head", "Detect", "description", "rtdetr"), []int64{1, 300, 6}, false},
+		"its description":         {"", names3("description", "Ultralytics rtdetr-l model trained on coco"), []int64{1, 300, 6}, true},
+		"its family":              {"RT_DETR L", names3(), []int64{1, 300, 6}, true},
+		"a score per class":       {"", names3(), []int64{1, 300, 7}, true},
+		"an end-to-end YOLO":      {"YOLO26", names3("description", "Ultralytics YOLO26n model"), []int64{1, 300, 6}, false},
+		"a raw YOLO":              {"", names3(), []int64{1, 7, 8400}, false},
+		"as many anchors as rows": {"", names3(), []int64{1, 7, 7}, false},
+		"nothing known":           {"", nil, []int64{1, 300, 6}, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			m := &yolo.Model{Family: tt.family}
+			if got := isRTDETR(m, readFacts(tt.metadata), [][]int64{tt.shape}); got != tt.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+func TestInputs(t *testing.T) {
+	half := yolo.TensorInfo{Name: "images", DType: yolo.FP16, Shape: []int64{1, 3, 32, 32}}
+	ints := yolo.TensorInfo{Name: "images", DType: "ONNX_2", Shape: []int64{1, 3, 32, 32}}
+	tests := map[string]struct {
+		in   []yolo.TensorInfo
+		want string // in the error; "": none
+	}{
+		"static":          {infos([]int64{1, 3, 32, 32}), ""},
+		"dynamic":         {infos([]int64{-1, 3, -1, -1}), ""},
+		"halves":          {[]yolo.TensorInfo{half}, ""},
+		"integers":        {[]yolo.TensorInfo{ints}, "FP32 or FP16"},
+		"grey":            {infos([]int64{1, 1, 32, 32}), "[1,3,height,width]"},
+		"a batch":         {infos([]int64{4, 3, 32, 32}), "batch=1"},
+		"half dynamic":    {infos([]int64{1, 3, 32, -1}), "both static or both dynamic"},
+		"no picture":      {infos([]int64{1, 10}), "expected one picture"},
+		"two of them":     {infos([]int64{1, 3, 32, 32}, []int64{1, 3, 32, 32}), "expected one picture"},
+		"nothing goes in": {nil, "expected one picture"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := newPlan(detector(1), tt.in, infos([]int64{1, 5, 21}), nil)
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestPlacements(t *testing.T) {
+	static := input{width: 64, height: 32, stride: 32}
+	dynamic := input{stride: 32}
+	tests := map[string]struct {
+		in                  input
+		w, h, size          int
+		width, height, left int
+	}{
+		"static":             {static, 100, 100, 0, 64, 32, 16},
+		"static, size asked": {static, 100, 100, 320, 64, 32, 16},
+		"dynamic":            {dynamic, 100, 50, 0, 640, 320, 0},
+		"dynamic, size":      {dynamic, 100, 50, 64, 64, 32, 0},
+		"dynamic, odd size":  {dynamic, 100, 100, 65, 96, 96, 0},
+		"a coarse stride":    {input{stride: 64}, 100, 50, 100, 128, 64, 0},
+		"stretched":          {input{stride: 32, fitting: stretched}, 100, 50, 0, 640, 640, 0},
+		"stretched, size":    {input{stride: 32, fitting: stretched}, 100, 50, 100, 128, 128, 0},
+		"cropped":            {input{width: 32, height: 32, fitting: cropped}, 100, 50, 0, 32, 32, 0},
+		"cropped, dynamic":   {input{stride: 1, fitting: cropped}, 100, 50, 50, 50, 50, 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := tt.in.place(tt.w, tt.h, tt.size)
+			if p.Width != tt.width || p.Height != tt.height || p.Left != tt.left || p.SrcW != tt.w || p.SrcH != tt.h {
+				t.Errorf("got %+v", p.Fit)
+			}
+			img := &imaging.Image{Width: tt.w, Height: tt.h, Pix: make([]byte, 3*tt.w*tt.h)}
+			p.fill(make([]float32, 3*p.Width*p.Height), img)
+			if fit := tt.in.fitter(tt.size); (fit == nil) != (tt.in.fitting == cropped) || fit != nil && fit(tt.w, tt.h) != p.Fit {
+				t.Error("the decoder is told otherwise")
+			}
+		})
+	}
+}
