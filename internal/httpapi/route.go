@@ -1,0 +1,80 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// A route is one path.
+type route struct {
+	allow  string // its methods, as the Allow header lists them
+	detect bool   // failures the old server knew answer 200
+	own    bool   // not the old server's: no page of another origin may use it
+	serve  func(http.ResponseWriter, *http.Request) error
+}
+
+// table lists every path but those of actions. It is a map, not a ServeMux, because the old paths have
+// no wildcards and a ServeMux would redirect "//api/v2/models" and let HEAD use a
+// GET, where FastAPI answers 404 and 405.
+func (s *server) table() map[string]route {
+	t := map[string]route{
+		"/api/v1/health":        {allow: "GET", serve: s.health},
+		"/api/v2/models":        {allow: "GET", serve: s.listModels},
+		"/api/v2/cache/stats":   {allow: "GET", serve: s.cacheStats},
+		"/api/v2/memory_status": {allow: "GET", serve: s.memoryStatus},
+		"/api/v1/detect":        {allow: "POST", detect: true, serve: s.detectV1},
+		"/api/v2/detect":        {allow: "POST", detect: true, serve: s.detectV2},
+	}
+	t["/api/v2/events"] = route{allow: "GET", own: true, serve: s.events}
+	for path, serve := range docs() {
+		t[path] = route{allow: "GET, HEAD", serve: serve}
+	}
+	return t
+}
+
+// allows reports whether the route takes the method. Methods are case-sensitive.
+func (t route) allows(method string) bool {
+	for m := range strings.SplitSeq(t.allow, ", ") {
+		if m == method {
+			return true
+		}
+	}
+	return false
+}
+
+// dispatch answers r through the table, as Starlette's router does.
+func (s *server) dispatch(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.Path
+	t, known := s.routes[path]
+	slashed := false
+	if !known {
+		t, known = s.actionRoute(path)
+	}
+	if !known {
+		path = strings.TrimRight(path, "/")
+		_, slashed = s.routes[path]
+	}
+	if known && !t.own || slashed {
+		if done := cors(w, r); done {
+			return
+		}
+	}
+	var err error
+	switch {
+	case slashed:
+		to := url.URL{Path: path, RawQuery: r.URL.RawQuery}
+		w.Header().Set("Location", to.String())
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	case !known:
+		err = detail(http.StatusNotFound, "Not Found")
+	case !t.allows(r.Method):
+		w.Header().Set("Allow", t.allow)
+		err = detail(http.StatusMethodNotAllowed, "Method Not Allowed")
+	default:
+		err = t.serve(w, r)
+	}
+	if err != nil {
+		s.fail(w, r, err, t.detect)
+	}
+}
