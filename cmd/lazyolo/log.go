@@ -1,0 +1,17 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+
+	"lazyolo/internal/config"
+)
+
+// newLogger writes a line of text or of JSON per record.
+func newLogger(c *config.Config, w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == config.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}

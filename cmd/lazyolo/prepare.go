@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"lazyolo/internal/config"
+	"lazyolo/internal/prepare"
+	"lazyolo/yolo"
+)
+
+// prepareModels prepares the named models, or all, one after the other and says
+// how each went. It fails when one of them could not be prepared.
+func prepareModels(ctx context.Context, c *config.Config, s sys) error {
+	if c.Origin("LOG_LEVEL").Source == config.Default {
+		c.LogLevel = slog.LevelWarn // progress is told on stdout
+	}
+	log := newLogger(c, s.stderr)
+	models, _, err := openModels(c, log)
+	if err != nil {
+		return err
+	}
+	e, err := newEngine(c, log)
+	if err != nil {
+		return err
+	}
+	defer e.cache.Close()
+	if err := e.ready(); err != nil {
+		return err
+	}
+	chosen := models.All()
+	if len(c.Args) > 0 {
+		chosen = nil
+		for _, id := range c.Args {
+			m, ok := models.Model(id)
+			if !ok {
+				return hinted{fmt.Errorf("no model %q in %s", id, c.ModelsPath), "name its folder or its number; doctor lists them"}
+			}
+			chosen = append(chosen, m)
+		}
+	}
+	failed := 0
+	for i, m := range chosen {
+		fmt.Fprintf(s.stdout, "[%d/%d] %s ", i+1, len(chosen), m.ID)
+		said, err := e.prepareAndTell(ctx, m)
+		if err != nil {
+			failed++
+			said = err.Error()
+		}
+		fmt.Fprintln(s.stdout, said)
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d models could not be prepared", failed, len(chosen))
+	}
+	return nil
+}
+
+func (e *engine) prepareAndTell(ctx context.Context, m *yolo.Model) (string, error) {
+	if info, ok := e.cache.Known(m); ok {
+		return fmt.Sprintf("is prepared (%d MiB)", info.Bytes>>20), nil
+	}
+	start := time.Now()
+	f, err := e.cache.Prepare(ctx, m, prepare.How{})
+	if err != nil {
+		return "", err
+	}
+	said := fmt.Sprintf("prepared in %v: %.1f MiB mapped, %.1f MiB private, %.1f MiB for a run at %v",
+		time.Since(start).Round(time.Millisecond), float64(f.Sizes.Mapped)/mib, float64(f.Sizes.Private)/mib,
+		float64(f.Sizes.RunPeak)/mib, f.Sizes.RunShape)
+	return said, f.Unmap()
+}

@@ -1,0 +1,300 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"lazyolo/internal/annotate"
+	"lazyolo/internal/catalog"
+	"lazyolo/internal/config"
+	"lazyolo/internal/detect"
+	"lazyolo/internal/httpapi"
+	"lazyolo/internal/imaging"
+	"lazyolo/internal/ledger"
+	"lazyolo/internal/machine"
+	"lazyolo/internal/pool"
+	"lazyolo/internal/prepare"
+	"lazyolo/internal/turbojpeg"
+	"lazyolo/internal/usage"
+)
+
+// idleAfter is how long after the last request memory is given back.
+const idleAfter = 2 * time.Second
+
+// serve runs the server until the first signal, then lets requests in flight
+// finish; a second signal ends the process at once.
+func serve(ctx context.Context, c *config.Config, s sys) error {
+	if len(c.Args) > 0 {
+		return &config.UsageError{Setting: "serve", Msg: fmt.Sprintf("serve takes no arguments, got %q", c.Args[0])}
+	}
+	log := newLogger(c, s.stderr)
+	for _, w := range c.Warnings {
+		log.Warn(w)
+	}
+	srv, err := newServer(c, log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(srv.run(ctx, s), srv.close())
+}
+
+// A server is the wired-up program.
+type server struct {
+	c        *config.Config
+	log      *slog.Logger
+	models   *catalog.Catalog
+	demo     bool // the embedded demo model is served
+	ledger   *ledger.Ledger
+	engine   *engine
+	pool     *pool.Pool
+	detector *detect.Detector
+	annotate *annotate.Writer // nil when pictures are not saved
+	usage    *usage.Store     // once it listens
+	warmedUp atomic.Bool      // the models to be there from the start are
+	http     *http.Server
+}
+
+func newServer(c *config.Config, log *slog.Logger) (*server, error) {
+	s := &server{c: c, log: log}
+	var err error
+	if s.ledger, err = newLedger(c); err != nil {
+		return nil, err
+	}
+	if s.models, s.demo, err = openModels(c, log); err != nil {
+		return nil, err
+	}
+	if s.engine, err = newEngine(c, log); err != nil {
+		return nil, err
+	}
+	if err := s.engine.ready(); err != nil {
+		log.Error("inference is not possible", "err", err)
+	}
+	events := httpapi.NewEvents()
+	if s.pool, err = newPool(c, s.ledger, s.engine, s.rest, events, log); err != nil {
+		return nil, err
+	}
+	o := httpapi.Options{
+		Log: log, MaxBody: c.MaxBody, UploadTimeout: c.UploadTimeout, RequestTimeout: c.RequestTimeout,
+		ModelVersion: c.ModelVersion, CacheDisabled: c.LRUCache != nil && !*c.LRUCache,
+		MemoryCheckInterval: c.MemoryCheckInterval, Health: s.health, Memory: s.memory,
+		Residents: s.pool, Events: events, BodyShare: bodyShare(c, s.ledger.Budget()),
+	}
+	pictures := &imaging.Codec{MaxPixels: c.MaxPixels, JPEG: new(turbojpeg.Library), Fast: c.Decode == config.DecodeFast}
+	painter := annotate.NewPainter(pictures, concurrency(c))
+	o.Render = painter.Render
+	if c.SaveAnnotated {
+		s.annotate, err = annotate.New(annotate.Options{Dir: c.OutputPath, Painter: painter, Log: log,
+			MaxBytes: pictureShare(s.ledger.Budget()), Room: s.room})
+		if err != nil {
+			return nil, hinted{err, "set OUTPUT_IMG_BASE_PATH to a writable folder, or SAVE_ANNOTATED=off"}
+		}
+		o.Annotate = s.annotate
+	}
+	s.detector = detect.New(s.models, s.pool, detect.Options{
+		Conf: float64(c.ConfThres), IoU: float64(c.IoUThres), Pictures: pictures,
+	})
+	handler, err := httpapi.New(s.detector, served{s.models, s.pool}, o)
+	if err != nil {
+		return nil, err
+	}
+	s.http = &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	s.http.RegisterOnShutdown(events.Close)
+	return s, nil
+}
+
+// rest gives back the memory that the last requests left.
+func (s *server) rest() {
+	s.detector.Rest()
+	s.engine.rest()
+}
+
+// newPool makes the pool over the engine, within the ledger's budget.
+func newPool(c *config.Config, l *ledger.Ledger, e *engine, rest func(), events *httpapi.Events, log *slog.Logger) (*pool.Pool, error) {
+	// A run that wants more than its reservation fails instead of growing the process.
+	e.arenaMax = l.Budget() - baseMemory
+	policy := pool.CostAware
+	if c.EvictionPolicy == config.PolicyLRU {
+		policy = pool.LRU
+	}
+	return pool.New(pool.Options{
+		Engine: e, Memory: e, Ledger: l, Log: log,
+		MaxRuns: concurrency(c), MaxQueue: c.MaxQueue, LoadTimeout: c.LoadTimeout,
+		MinResident: minResident, KeepAlive: c.KeepAlive, NeverEvict: c.LRUCache != nil && !*c.LRUCache,
+		Policy: policy, WorkingRoom: workingRoom, IdleAfter: idleAfter, Idle: rest,
+		Observe: events.Transition, Decide: events.Decide,
+	})
+}
+
+// minResident bounds how fast two models can push each other out.
+const minResident = 250 * time.Millisecond
+
+// concurrency is how many pictures are in work at once: one more than fills the
+// cores would only take memory.
+func concurrency(c *config.Config) int {
+	if c.MaxConcurrency > 0 {
+		return c.MaxConcurrency
+	}
+	return machine.CPUs()
+}
+
+// run listens, serves and drains.
+func (s *server) run(ctx context.Context, out sys) error {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+
+	n := len(s.models.All())
+	s.log.Info(fmt.Sprintf("Setting up lazy loading for up to %d inference sessions", n))
+	s.log.Info("Lazy loading configured - models will be loaded on first use")
+	l, err := net.Listen("tcp", net.JoinHostPort(s.c.Host, strconv.Itoa(s.c.Port)))
+	if err != nil {
+		return hinted{fmt.Errorf("listen: %w", err), "another server may use the port: set PORT, or stop it"}
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	s.log.Info(fmt.Sprintf("Starting server on %s:%d", s.c.Host, port))
+	s.greet(out, port)
+
+	s.openUsage() // a server that cannot listen leaves the file as it is
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var background sync.WaitGroup
+	defer background.Wait()
+	background.Go(func() { s.warmUp(ctx) })
+	background.Go(func() { s.watchLimit(ctx) })
+	background.Go(func() { s.usage.Keep(ctx, s.pool.Status) })
+	if s.c.Preheat == config.PreheatAuto {
+		background.Go(func() { s.usage.Preheat(ctx, s.loadAhead) })
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.http.Serve(l) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve: %w", err)
+	case sig := <-signals:
+		s.log.Info("Stopping: requests in flight may finish, a second signal ends the process", "signal", sig.String())
+	case <-ctx.Done():
+	}
+	cancel()
+	if err := s.usage.Stop(s.pool.Status()); err != nil {
+		s.log.Warn("remember how models were used", "err", err)
+	}
+	return s.drain(signals)
+}
+
+// drain waits for the requests in flight, the time SHUTDOWN_TIMEOUT allows.
+func (s *server) drain(signals <-chan os.Signal) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.c.ShutdownTimeout)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.http.Shutdown(ctx) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			return errors.Join(fmt.Errorf("stop: requests still ran after %v (SHUTDOWN_TIMEOUT)", s.c.ShutdownTimeout), s.http.Close())
+		}
+		return nil
+	case <-signals:
+		os.Exit(exitError)
+		return nil
+	}
+}
+
+// close frees what the server holds, requests being over.
+func (s *server) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	errs := []error{s.pool.Close(ctx)}
+	if s.annotate != nil {
+		errs = append(errs, s.annotate.Close(ctx))
+	}
+	return errors.Join(append(errs, s.engine.cache.Close())...)
+}
+
+// greet says where the server is and how to try it.
+func (s *server) greet(out sys, port int) {
+	picture := demoPicture(s.c.CacheDir)
+	if s.demo {
+		fmt.Fprintln(out.stdout, "No models in", s.c.ModelsPath+": serving the demo model.")
+	}
+	fmt.Fprintf(out.stdout, "lazyolo serves %d models on http://127.0.0.1:%d (API page: /docs). Try:\n\n  curl -F file=@%s http://127.0.0.1:%d/api/v2/detect\n\n",
+		len(s.models.All()), port, picture, port)
+}
+
+// prepareAll prepares what is not, one model after the other, as memory allows.
+func (s *server) prepareAll(ctx context.Context) {
+	for _, m := range s.models.All() {
+		for {
+			if ctx.Err() != nil || s.engine.ready() != nil {
+				return
+			}
+			done, err := s.pool.Ahead(ctx, m)
+			if err != nil && ctx.Err() == nil && !errors.Is(err, prepare.ErrTakenOver) {
+				s.log.Warn("cannot prepare model ahead of its use", "model", m.ID, "err", err)
+			}
+			if done || err != nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(200 * time.Millisecond): // memory may be free then
+			}
+		}
+	}
+	s.rest()
+}
+
+func (s *server) health() httpapi.Health {
+	return httpapi.Health{
+		Starting:        s.c.ReadyAfter == config.ReadyPreload && !s.warmedUp.Load(),
+		InferenceOK:     s.engine.ready() == nil,
+		Device:          "cpu",
+		ModelPathAccess: readable(s.c.ModelsPath) || s.demo,
+		TmpWritable:     writable(os.TempDir()),
+		OutputWritable:  !s.c.SaveAnnotated || writable(s.c.OutputPath), // not needed, it is no trouble
+	}
+}
+
+func (s *server) memory() httpapi.Memory {
+	books := s.ledger.Snapshot()
+	m := httpapi.Memory{
+		Used: s.engine.Resident(), Limit: books.Budget, Ledger: books.Used, Unexplained: books.Unexplained, Free: books.Free,
+		Models: s.pool.Status(),
+	}
+	m.WaitLoad, m.WaitMemory = s.pool.Queue()
+	m.Preheated, m.PreheatUsed = s.pool.Preheated()
+	return m
+}
+
+// served joins catalog and pool to what the door shows of them.
+type served struct {
+	*catalog.Catalog
+	pool *pool.Pool
+}
+
+// Loaded implements httpapi.Models.
+func (s served) Loaded() []int {
+	models := s.pool.Loaded()
+	out := make([]int, len(models))
+	for i, m := range models {
+		out[i] = m.Index
+	}
+	return out
+}
