@@ -110,7 +110,7 @@ func (m *machine) Held() int64 {
 
 // Shrink implements pool.Memory.
 func (m *machine) Shrink() {
-	<-time.After(m.slow)
+	time.Sleep(m.slow)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.arena = m.inUse
@@ -223,7 +223,7 @@ func (s *session) Run(ctx context.Context, _ []yolo.Tensor, use func([]yolo.Tens
 	m.checkLocked("run " + s.id)
 	m.mu.Unlock()
 	if d, ok := ctx.Value(runTime{}).(time.Duration); ok {
-		<-time.After(d)
+		time.Sleep(d)
 	}
 	m.mu.Lock()
 	m.inUse -= s.cost.Run
@@ -236,7 +236,7 @@ func (s *session) Run(ctx context.Context, _ []yolo.Tensor, use func([]yolo.Tens
 type runTime struct{}
 
 func (s *session) Cool() error {
-	<-time.After(s.m.slow)
+	time.Sleep(s.m.slow)
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	if s.running > 0 {
@@ -250,7 +250,7 @@ func (s *session) Cool() error {
 }
 
 func (s *session) Close() error {
-	<-time.After(s.m.slow + s.m.closing)
+	time.Sleep(s.m.slow + s.m.closing)
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	if s.closed || s.running > 0 {

@@ -23,7 +23,9 @@ func (p *Pool) wakeLocked(d time.Duration) {
 	}
 	p.wakeAt = at
 	p.work.Add(1)
-	p.timer = time.AfterFunc(d, p.tick)
+	// Never 0: Go 1.26 runs a timer that is due at once on the caller's thread, with
+	// the race context of the test bubble's other timers, which crashes -race.
+	p.timer = time.AfterFunc(max(d, 1), p.tick)
 }
 
 func (p *Pool) stopTimerLocked() {
