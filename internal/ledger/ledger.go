@@ -81,6 +81,21 @@ func (l *Ledger) Free() int64 {
 	return l.budget - l.sumLocked()
 }
 
+// Used returns what is held in all.
+func (l *Ledger) Used() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sumLocked()
+}
+
+// Fixed returns what no model can give back: the program, the share of the bodies
+// and what is unexplained.
+func (l *Ledger) Fixed() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.used[Base] + l.used[Bodies] + l.unexplained
+}
+
 func (l *Ledger) sumLocked() int64 {
 	n := l.unexplained
 	for _, v := range l.used {

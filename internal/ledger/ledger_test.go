@@ -20,6 +20,11 @@ func TestLedger(t *testing.T) {
 	l.Charge(ledger.Working, 70)
 	free(0)
 	l.Charge(ledger.Working, -20)
+	l.Charge(ledger.Bodies, 2)
+	if l.Fixed() != 32 || l.Used() != 82 {
+		t.Errorf("fixed %d, used %d", l.Fixed(), l.Used())
+	}
+	l.Charge(ledger.Bodies, -2)
 	l.Set(ledger.Running, 10)
 	l.Set(ledger.Running, 5)
 	free(15)
@@ -34,8 +39,8 @@ func TestWhatIsUnexplainedIsCharged(t *testing.T) {
 	l := ledger.New(1000)
 	l.Charge(ledger.Base, 100)
 	l.Observe(164, true)
-	if l.Free() != 836 {
-		t.Errorf("free %d", l.Free())
+	if l.Free() != 836 || l.Fixed() != 164 {
+		t.Errorf("free %d, fixed %d", l.Free(), l.Fixed())
 	}
 	l.Observe(100, false) // what is charged ahead of its use may hide it: it fades
 	if got := l.Snapshot().Unexplained; got != 60 {

@@ -121,8 +121,6 @@ func (p *Pool) keptLocked(e *entry, now time.Time) string {
 		return "pinned"
 	case e.speculative:
 		return ""
-	case e.speculative:
-		return ""
 	case p.o.NeverEvict:
 		return "nothing is closed to make room"
 	case e.leases > 0:

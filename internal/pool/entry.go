@@ -83,8 +83,7 @@ func (p *Pool) moveLocked(e *entry, to yolo.State, err error) {
 	from := e.state
 	e.state = to
 	if p.o.Observe != nil && from != to {
-		s := p.o.Ledger.Snapshot()
-		p.o.Observe(yolo.Transition{Model: e.model, From: from, To: to, Used: s.Budget - s.Free, Err: err})
+		p.o.Observe(yolo.Transition{Model: e.model, From: from, To: to, Used: p.o.Ledger.Used(), Err: err})
 	}
 }
 

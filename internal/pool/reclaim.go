@@ -337,8 +337,6 @@ func (p *Pool) moreRoomLocked(e *entry, had int64, err error) bool {
 	if !errors.Is(err, ErrMemory) {
 		return false
 	}
-	s := p.o.Ledger.Snapshot()
-	most := s.Budget - s.Used[ledger.Base.String()] - s.Used[ledger.Bodies.String()] - s.Unexplained
-	e.childRoom = min(2*had, most)
+	e.childRoom = min(2*had, p.o.Ledger.Budget()-p.o.Ledger.Fixed())
 	return e.childRoom > had
 }

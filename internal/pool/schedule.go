@@ -135,8 +135,7 @@ func (p *Pool) startLocked(e *entry) bool {
 // too little for the largest run of any of them; 0 or less: it fits. without are
 // sessions that count as closed.
 func (p *Pool) overcommitLocked(e *entry, without ...*entry) int64 {
-	s := p.o.Ledger.Snapshot()
-	n := s.Used[ledger.Base.String()] + s.Used[ledger.Bodies.String()] + s.Unexplained + e.cost.Private
+	n := p.o.Ledger.Fixed() + e.cost.Private
 	largest := e.cost.Mapped + e.cost.Run
 	for _, o := range p.entries {
 		if o != e && (o.session != nil || o.state == yolo.Loading) && !slices.Contains(without, o) {
@@ -144,7 +143,7 @@ func (p *Pool) overcommitLocked(e *entry, without ...*entry) int64 {
 			largest = max(largest, o.cost.Mapped+o.cost.Run)
 		}
 	}
-	return n + largest + p.o.WorkingRoom - s.Budget
+	return n + largest + p.o.WorkingRoom - p.o.Ledger.Budget()
 }
 
 // prepareLocked runs e's preparing process, then lines e up again in front.

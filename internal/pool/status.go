@@ -188,8 +188,7 @@ func (p *Pool) Unpin(m *yolo.Model) {
 // fixedLocked is what no step can give back: the process itself and pinned models
 // other than e.
 func (p *Pool) fixedLocked(except *entry) int64 {
-	s := p.o.Ledger.Snapshot()
-	n := s.Used[ledger.Base.String()] + s.Used[ledger.Bodies.String()] + s.Unexplained
+	n := p.o.Ledger.Fixed()
 	for _, e := range p.entries {
 		if e.pinned && e != except {
 			n += e.cost.Mapped + e.cost.Private
