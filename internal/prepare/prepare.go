@@ -203,8 +203,8 @@ type How struct {
 	Speculative bool
 	// Existing work is not to be done anew: what is not prepared is ErrNotPrepared.
 	Existing bool
-	// Memory is what the child may take in resident bytes; 0: PeakMemory of the
-	// weights, twice over.
+	// Memory is what the child may take in resident bytes; 0: what
+	// PredictPeak says, twice over.
 	Memory int64
 }
 
