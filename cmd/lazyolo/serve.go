@@ -91,11 +91,11 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 		Residents: s.pool, Events: events, BodyShare: bodyShare(c, s.ledger.Budget()),
 	}
 	pictures := &imaging.Codec{MaxPixels: c.MaxPixels, JPEG: new(turbojpeg.Library), Fast: c.Decode == config.DecodeFast}
-	painter := annotate.NewPainter(pictures, concurrency(c))
+	painter := annotate.NewPainter(pictures, concurrency(c), s.room)
 	o.Render = painter.Render
 	if c.SaveAnnotated {
 		s.annotate, err = annotate.New(annotate.Options{Dir: c.OutputPath, Painter: painter, Log: log,
-			MaxBytes: pictureShare(s.ledger.Budget()), Room: s.room})
+			MaxBytes: pictureShare(s.ledger.Budget())})
 		if err != nil {
 			return nil, hinted{err, "set OUTPUT_IMG_BASE_PATH to a writable folder, or SAVE_ANNOTATED=off"}
 		}
@@ -216,14 +216,19 @@ func (s *server) drain(signals <-chan os.Signal) error {
 	}
 }
 
-// close frees what the server holds, requests being over.
+// close frees what the server holds, requests being over: first the pictures that
+// wait to be drawn, which take their memory from the pool.
 func (s *server) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	errs := []error{s.pool.Close(ctx)}
-	if s.annotate != nil {
-		errs = append(errs, s.annotate.Close(ctx))
+	var errs []error
+	within := func(end func(context.Context) error) {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		errs = append(errs, end(ctx))
 	}
+	if s.annotate != nil {
+		within(s.annotate.Close)
+	}
+	within(s.pool.Close)
 	return errors.Join(append(errs, s.engine.cache.Close())...)
 }
 

@@ -29,9 +29,6 @@ type Options struct {
 	Log     *slog.Logger
 	// MaxBytes bounds the encoded pictures that wait; 0: the constant.
 	MaxBytes int64
-	// Room waits until the memory to draw one picture is free and holds it until
-	// release is called; nil: there is no budget.
-	Room func(ctx context.Context, bytes int64) (release func(), err error)
 }
 
 // A Writer draws and saves pictures one at a time, in order of arrival.
@@ -68,9 +65,6 @@ func New(o Options) (*Writer, error) {
 	}
 	if o.MaxBytes == 0 {
 		o.MaxBytes = MaxBytes
-	}
-	if o.Room == nil {
-		o.Room = func(context.Context, int64) (func(), error) { return func() {}, nil }
 	}
 	w := &Writer{o: o, root: root, done: make(chan struct{})}
 	w.wake = sync.NewCond(&w.mu)
@@ -149,24 +143,10 @@ func (w *Writer) run() {
 		}
 		p := w.takeLocked()
 		w.mu.Unlock()
-		if err := w.drawInRoom(p); err != nil {
+		if err := w.draw(p); err != nil {
 			w.o.Log.Warn("cannot save annotated picture", "name", p.name, "err", err)
 		}
 	}
-}
-
-// drawInRoom draws p once the memory for it is free.
-func (w *Writer) drawInRoom(p picture) error {
-	n, err := w.o.Painter.Memory(p.image)
-	if err != nil {
-		return err
-	}
-	release, err := w.o.Room(w.ctx, n)
-	if err != nil {
-		return err
-	}
-	defer release()
-	return w.draw(p)
 }
 
 // tmpName is where a picture grows; only one does at a time.
@@ -179,7 +159,7 @@ func (w *Writer) draw(p picture) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(w.o.Painter.Render(context.Background(), f, p.name, p.image, p.result), f.Close())
+	err = errors.Join(w.o.Painter.Render(w.ctx, f, p.name, p.image, p.result), f.Close())
 	if err == nil {
 		err = w.root.Rename(tmp, p.name)
 	}

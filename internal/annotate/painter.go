@@ -18,6 +18,7 @@ import (
 // A Painter draws results onto pictures. Its methods may be called concurrently.
 type Painter struct {
 	pictures *imaging.Codec
+	room     Room
 	slots    chan struct{} // one for each picture in work
 
 	parse   sync.Once // of the font, when first drawn with: idle servers need none
@@ -25,10 +26,17 @@ type Painter struct {
 	fontErr error
 }
 
+// A Room waits until bytes of memory are free and holds them until release is called.
+type Room func(ctx context.Context, bytes int64) (release func(), err error)
+
 // NewPainter makes a Painter that has at most so many pictures in work at once
-// (at least one) and reads and writes them with pictures.
-func NewPainter(pictures *imaging.Codec, concurrency int) *Painter {
-	return &Painter{pictures: pictures, slots: make(chan struct{}, max(1, concurrency))}
+// (at least one) and reads and writes them with pictures. room gives it the memory
+// for each; nil: there is no budget.
+func NewPainter(pictures *imaging.Codec, concurrency int, room Room) *Painter {
+	if room == nil {
+		room = func(context.Context, int64) (func(), error) { return func() {}, nil }
+	}
+	return &Painter{pictures: pictures, room: room, slots: make(chan struct{}, max(1, concurrency))}
 }
 
 // Render writes the encoded picture with r drawn onto it to w, in the format that
@@ -40,6 +48,16 @@ func (p *Painter) Render(ctx context.Context, w io.Writer, name string, picture 
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	m, err := p.pictures.Measure(picture)
+	if err != nil {
+		return err
+	}
+	// The pixels while they are decoded, and as they are encoded again.
+	release, err := p.room(ctx, m.Bytes+int64(m.Width)*int64(m.Height))
+	if err != nil {
+		return err
+	}
+	defer release()
 	img, err := p.pictures.Decode(picture, nil)
 	if err != nil {
 		return err
@@ -49,13 +67,6 @@ func (p *Painter) Render(ctx context.Context, w io.Writer, name string, picture 
 		return err
 	}
 	return p.pictures.Encode(w, name, img)
-}
-
-// Memory is what Render takes for a picture, in bytes: the pixels while they are
-// decoded and encoded again.
-func (p *Painter) Memory(picture []byte) (int64, error) {
-	m, err := p.pictures.Measure(picture)
-	return m.Bytes + int64(m.Width)*int64(m.Height), err
 }
 
 // Draw draws each object with a label such as "person 0.85", in a colour that

@@ -24,7 +24,7 @@ func grey(w, h int) *imaging.Image {
 	return &imaging.Image{Width: w, Height: h, Pix: bytes.Repeat([]byte{128}, 3*w*h)}
 }
 
-func painter() *annotate.Painter { return annotate.NewPainter(new(imaging.Codec), 2) }
+func painter() *annotate.Painter { return annotate.NewPainter(new(imaging.Codec), 2, nil) }
 
 func draw(t *testing.T, img *imaging.Image, r yolo.Result) *imaging.Image {
 	t.Helper()
@@ -275,7 +275,7 @@ func TestRender(t *testing.T) {
 
 // TestRenderWaits: a full Painter lets go of callers that give up.
 func TestRenderWaits(t *testing.T) {
-	p := annotate.NewPainter(new(imaging.Codec), 1)
+	p := annotate.NewPainter(new(imaging.Codec), 1, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	var in bytes.Buffer
 	if err := new(imaging.Codec).Encode(&in, "a.png", grey(24, 20)); err != nil {
