@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
 	"strings"
 
@@ -51,7 +49,7 @@ func convertCommand() command {
 
 // convertFile writes the checkpoint from as ONNX to the file to, whole or not at
 // all, and returns its size.
-func convertFile(from, to string, o convert.Options) (int64, error) {
+func convertFile(from, to string, o convert.Options) (n int64, err error) {
 	ck, err := torch.Open(from)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", from, err)
@@ -61,18 +59,12 @@ func convertFile(from, to string, o convert.Options) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", from, err)
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(to), ".lazyolo-*.onnx")
+	err = writeWhole(to, func(w io.Writer) (err error) {
+		n, err = m.WriteTo(w)
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("write %s: %w", to, err)
-	}
-	w := bufio.NewWriterSize(tmp, mib)
-	n, err := m.WriteTo(w)
-	err = errors.Join(err, w.Flush(), tmp.Chmod(0o644), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), to)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("write %s: %w", to, errors.Join(err, os.Remove(tmp.Name())))
 	}
 	return n, nil
 }

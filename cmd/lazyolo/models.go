@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"embed"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -90,19 +92,22 @@ func writeMissing(dir, sub string) error {
 		if have, err := os.ReadFile(to); err == nil && string(have) == string(b) {
 			return nil
 		}
-		return writeWhole(to, b)
+		return writeWhole(to, func(w io.Writer) error {
+			_, err := w.Write(b)
+			return err
+		})
 	})
 }
 
-// writeWhole writes a file that other servers may be reading or writing too: it
-// appears complete.
-func writeWhole(to string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(to), ".tmp-*")
+// writeWhole writes a file that others may be reading or writing too: it appears
+// complete, or not at all.
+func writeWhole(to string, write func(io.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(to), ".lazyolo-*")
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	w := bufio.NewWriterSize(f, mib)
+	err = errors.Join(write(w), w.Flush(), f.Chmod(0o644), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), to)
 	}
