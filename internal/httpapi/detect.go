@@ -58,13 +58,13 @@ func (s *server) detect(w http.ResponseWriter, r *http.Request, withModel bool) 
 		one.Filename = p.filename
 		all = append(all, one)
 	}
+	times.tell(w.Header())
 	if in.format == formatImage {
 		return writePicture(w, last.picture)
 	}
 	if len(all) > 1 {
 		last.Results = all
 	}
-	times.tell(w.Header())
 	return writeJSON(w, http.StatusOK, last)
 }
 
