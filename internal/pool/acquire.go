@@ -279,7 +279,7 @@ func (p *Pool) unusedLocked(e *entry) {
 	case e.state == yolo.Ready:
 		e.lastUsed = time.Now()
 		if keep := p.keepLocked(e); keep >= 0 {
-			p.wakeLocked(keep)
+			p.keepForLocked(e, keep)
 		}
 	}
 }

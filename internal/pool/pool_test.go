@@ -221,6 +221,27 @@ func TestCloseWaitsForLeases(t *testing.T) {
 	})
 }
 
+func TestUnpinOfAClosedPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 0)
+		p := m.newPool(pool.Options{}) // kept for no time once unused
+		l, _, err := p.Acquire(t.Context(), model("a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Pin(model("a")); err != nil {
+			t.Fatal(err)
+		}
+		l.Release()
+		closePool(t, p)
+		p.Unpin(model("a"))
+		synctest.Wait()
+		if n := m.open(); n != 0 {
+			t.Errorf("%d sessions left open", n)
+		}
+	})
+}
+
 func TestIdleIsCalledOnceNothingIsUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var idle atomic.Int64

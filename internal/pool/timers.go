@@ -23,9 +23,7 @@ func (p *Pool) wakeLocked(d time.Duration) {
 	}
 	p.wakeAt = at
 	p.work.Add(1)
-	// Never 0: Go 1.26 runs a timer that is due at once on the caller's thread, with
-	// the race context of the test bubble's other timers, which crashes -race.
-	p.timer = time.AfterFunc(max(d, 1), p.tick)
+	p.timer = time.AfterFunc(d, p.tick)
 }
 
 func (p *Pool) stopTimerLocked() {
@@ -84,19 +82,23 @@ func (p *Pool) keepLocked(e *entry) time.Duration {
 
 // expireLocked closes the models whose keep-alive is over.
 func (p *Pool) expireLocked() {
-	if p.closed {
-		return
-	}
 	for _, e := range p.entries {
 		keep := p.keepLocked(e)
 		if e.state != yolo.Ready || keep < 0 || e.leases > 0 {
 			continue
 		}
-		if left := keep - time.Since(e.lastUsed); left > 0 {
-			p.wakeLocked(left)
-		} else {
-			p.drainLocked(e, "keep-alive")
-		}
+		p.keepForLocked(e, keep-time.Since(e.lastUsed))
+	}
+}
+
+// keepForLocked keeps e for another d; at 0 it closes, with no timer between.
+func (p *Pool) keepForLocked(e *entry, d time.Duration) {
+	switch {
+	case p.closed: // Close takes the session
+	case d > 0:
+		p.wakeLocked(d)
+	default:
+		p.drainLocked(e, "keep-alive")
 	}
 }
 
