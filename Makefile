@@ -7,7 +7,8 @@ LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
 build: ; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/lazyolo ./cmd/lazyolo
 runtime: build ; @bin/lazyolo doctor --fix --models-path cmd/lazyolo/demo/models
 run: runtime ; bin/lazyolo serve
-test: runtime lint ; go test -race ./...
+# -count=1: go does not see that test/e2e depends on the binary it builds.
+test: runtime lint ; go test -race -count=1 ./...
 faults: ; go run ./tools/faults
 lint: ; sh tools/lint.sh
 fuzz: ; sh tools/fuzz.sh 60
