@@ -14,13 +14,13 @@
     if (status_ != NULL) return status_;                                                                               \
   } while (0)
 
-void lz_bound_arenas(void) {
 #ifdef __GLIBC__
-  // One arena: what sessions free is found by the trim after a close, instead of
-  // staying scattered over one arena per thread.
-  mallopt(M_ARENA_MAX, 1);
+// One arena for all threads: malloc_trim gives back the top of the main arena only,
+// and up to 64 MB stay at the top of each other one. A thread keeps the arena that it
+// got with its first allocation, so the bound must be there before Go's runtime has
+// threads.
+__attribute__((constructor)) static void bound_arenas(void) { mallopt(M_ARENA_MAX, 1); }
 #endif
-}
 
 void lz_trim(void) {
 #ifdef __GLIBC__

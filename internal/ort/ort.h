@@ -64,8 +64,6 @@ const char *lz_status_message(lz_runtime *r, OrtStatus *s);
 int lz_status_code(lz_runtime *r, OrtStatus *s);
 void lz_status_free(lz_runtime *r, OrtStatus *s);
 
-// lz_bound_arenas limits the C allocator to one arena; before ONNX Runtime is loaded.
-void lz_bound_arenas(void);
 // lz_trim gives the C allocator's free pages back to the system.
 void lz_trim(void);
 

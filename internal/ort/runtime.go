@@ -56,7 +56,6 @@ func Open(lib Library, o Options) (*Runtime, error) {
 		return nil, ErrAlreadyOpen
 	}
 	r := &Runtime{library: lib}
-	C.lz_bound_arenas()
 	path := C.CString(lib.Path)
 	defer C.free(unsafe.Pointer(path))
 	if msg := C.lz_load(path, &r.c); msg != nil {
