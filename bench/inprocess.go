@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lazyolo/internal/buffers"
 	"lazyolo/internal/catalog"
 	"lazyolo/internal/detect"
 	"lazyolo/internal/httpapi"
@@ -104,7 +105,8 @@ func (b *work) handler() (http.Handler, func(context.Context), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	detector := detect.New(models, p, detect.Options{Conf: 0.25, IoU: 0.45, Pictures: &imaging.Codec{JPEG: new(turbojpeg.Library), MaxPixels: 1e8}})
+	detector := detect.New(models, p, detect.Options{Conf: 0.25, IoU: 0.45, Buffers: &e.buffers,
+		Pictures: &imaging.Codec{JPEG: new(turbojpeg.Library), MaxPixels: 1e8, Buffers: &e.buffers}})
 	h, err := httpapi.New(detector, loadedModels{models, p}, httpapi.Options{
 		Log: log, MaxBody: 64 * mb, UploadTimeout: time.Minute, RequestTimeout: time.Minute, BodyShare: 64 * mb,
 		Health: func() httpapi.Health { return httpapi.Health{} }, Memory: func() httpapi.Memory { return httpapi.Memory{} },
@@ -124,8 +126,9 @@ func (loadedModels) Loaded() []int { return nil }
 // A oneEngine loads the prepared file of the nano set; it is the pool's Engine and
 // Memory.
 type oneEngine struct {
-	b  *work
-	rt *ort.Runtime
+	b       *work
+	rt      *ort.Runtime
+	buffers buffers.Store
 }
 
 func (e *oneEngine) Cost(*yolo.Model) (pool.Cost, bool) {
@@ -136,6 +139,7 @@ func (e *oneEngine) Prepare(context.Context, *yolo.Model, int64, bool) error {
 }
 func (e *oneEngine) PrepareCost(*yolo.Model) int64 { return 0 }
 func (e *oneEngine) Resident() int64               { return machine.Resident(os.Getpid()) }
+func (e *oneEngine) Buffers() int64                { return e.buffers.Held() }
 func (e *oneEngine) Shrink()                       { _ = e.rt.Shrink() }
 
 func (e *oneEngine) Held() int64 {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lazyolo/internal/buffers"
 	"lazyolo/internal/config"
 	"lazyolo/internal/machine"
 	"lazyolo/internal/ort"
@@ -33,6 +34,7 @@ type engine struct {
 	threads  int
 	arenaMax int64 // bytes that all runs together may hold; 0: no bound
 	cache    *prepare.Cache
+	buffers  buffers.Store // of all requests
 
 	mu    sync.Mutex
 	found ort.Library  // once Locate succeeded
@@ -219,8 +221,12 @@ func (e *engine) Held() int64 {
 	return 0
 }
 
+// Buffers implements pool.Memory.
+func (e *engine) Buffers() int64 { return e.buffers.Held() }
+
 // Shrink implements pool.Memory.
 func (e *engine) Shrink() {
+	e.buffers.Clear()
 	if rt := e.loaded(); rt != nil {
 		if err := rt.Shrink(); err != nil {
 			e.log.Warn("cannot shrink the arena", "err", err)
@@ -235,8 +241,8 @@ func (e *engine) loaded() *ort.Runtime {
 	return e.rt
 }
 
-// rest gives memory back that the last requests left: the arena's, Go's and the
-// C allocator's.
+// rest gives memory back that the last requests left: that of arena and buffers,
+// Go's and the C allocator's.
 func (e *engine) rest() {
 	e.Shrink()
 	runtime.GC() // what is pooled survives one collection: this one and the next free it

@@ -18,6 +18,7 @@ const mib = 1 << 20
 // 64 requests behind it, and what one ordinary request takes beside the run.
 const (
 	baseMemory  = 64 * mib
+	goMemory    = 24 * mib // of it, Go's own
 	workingRoom = 16 * mib
 	// smallModel is what the smallest model of use takes.
 	smallModel = 16 * mib
@@ -57,14 +58,15 @@ func newLedger(c *config.Config) (*ledger.Ledger, error) {
 				n/mib, baseMemory/mib, bodies/mib, least/mib),
 			Hint: "raise MAX_MEMORY_MB or the memory limit"}
 	}
-	l := ledger.New(n)
-	l.Charge(ledger.Base, baseMemory+margin(n))
-	l.Charge(ledger.Bodies, bodies)
 	if c.SaveAnnotated {
-		l.Charge(ledger.Bodies, pictureShare(n))
+		bodies += pictureShare(n)
 	}
-	// Go's own heap must not grow into the models' share between collections.
-	debug.SetMemoryLimit(max(40*mib, n/8))
+	l := ledger.New(n)
+	l.Set(ledger.Base, baseMemory+margin(n))
+	l.Set(ledger.Bodies, bodies)
+	// Go's heap, where the bodies lie, must not grow into the models' share between
+	// collections; pixels and tensors lie outside of it.
+	debug.SetMemoryLimit(goMemory + bodies)
 	return l, nil
 }
 
@@ -101,6 +103,7 @@ func (s *server) watchLimit(ctx context.Context) {
 		if n := budget(s.c); n != s.ledger.Budget() {
 			s.log.Info("the memory limit changed", "budget_mb", n/mib, "before_mb", s.ledger.Budget()/mib)
 			s.ledger.SetBudget(n)
+			s.ledger.Set(ledger.Base, baseMemory+margin(n))
 			s.pool.BudgetChanged()
 		}
 	}

@@ -81,7 +81,7 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 		log.Error("inference is not possible", "err", err)
 	}
 	events := httpapi.NewEvents()
-	if s.pool, err = newPool(c, s.ledger, s.engine, s.rest, events, log); err != nil {
+	if s.pool, err = newPool(c, s.ledger, s.engine, events, log); err != nil {
 		return nil, err
 	}
 	o := httpapi.Options{
@@ -90,7 +90,8 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 		MemoryCheckInterval: c.MemoryCheckInterval, Health: s.health, Memory: s.memory,
 		Residents: s.pool, Events: events, BodyShare: bodyShare(c, s.ledger.Budget()),
 	}
-	pictures := &imaging.Codec{MaxPixels: c.MaxPixels, JPEG: new(turbojpeg.Library), Fast: c.Decode == config.DecodeFast}
+	pictures := &imaging.Codec{MaxPixels: c.MaxPixels, JPEG: new(turbojpeg.Library), Fast: c.Decode == config.DecodeFast,
+		Buffers: &s.engine.buffers}
 	painter := annotate.NewPainter(pictures, concurrency(c), s.room)
 	o.Render = painter.Render
 	if c.SaveAnnotated {
@@ -102,7 +103,7 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 		o.Annotate = s.annotate
 	}
 	s.detector = detect.New(s.models, s.pool, detect.Options{
-		Conf: float64(c.ConfThres), IoU: float64(c.IoUThres), Pictures: pictures,
+		Conf: float64(c.ConfThres), IoU: float64(c.IoUThres), Pictures: pictures, Buffers: &s.engine.buffers,
 	})
 	handler, err := httpapi.New(s.detector, served{s.models, s.pool}, o)
 	if err != nil {
@@ -119,14 +120,8 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 	return s, nil
 }
 
-// rest gives back the memory that the last requests left.
-func (s *server) rest() {
-	s.detector.Rest()
-	s.engine.rest()
-}
-
 // newPool makes the pool over the engine, within the ledger's budget.
-func newPool(c *config.Config, l *ledger.Ledger, e *engine, rest func(), events *httpapi.Events, log *slog.Logger) (*pool.Pool, error) {
+func newPool(c *config.Config, l *ledger.Ledger, e *engine, events *httpapi.Events, log *slog.Logger) (*pool.Pool, error) {
 	// A run that wants more than its reservation fails instead of growing the process.
 	e.arenaMax = l.Budget() - baseMemory
 	policy := pool.CostAware
@@ -137,7 +132,7 @@ func newPool(c *config.Config, l *ledger.Ledger, e *engine, rest func(), events 
 		Engine: e, Memory: e, Ledger: l, Log: log,
 		MaxRuns: concurrency(c), MaxQueue: c.MaxQueue, LoadTimeout: c.LoadTimeout,
 		MinResident: minResident, KeepAlive: c.KeepAlive, NeverEvict: c.LRUCache != nil && !*c.LRUCache,
-		Policy: policy, WorkingRoom: workingRoom, IdleAfter: idleAfter, Idle: rest,
+		Policy: policy, WorkingRoom: workingRoom, IdleAfter: idleAfter, Idle: e.rest,
 		Observe: events.Transition, Decide: events.Decide,
 	})
 }
@@ -263,7 +258,7 @@ func (s *server) prepareAll(ctx context.Context) {
 			}
 		}
 	}
-	s.rest()
+	s.engine.rest()
 }
 
 func (s *server) health() httpapi.Health {

@@ -21,6 +21,7 @@ import (
 type Options struct {
 	Conf, IoU float64        // thresholds in 0..1 when a request names none
 	Pictures  *imaging.Codec // reads them; required
+	Buffers   *buffers.Store // lends the network inputs; nil: they lie in Go's heap
 }
 
 // Models finds a model by its id or decimal index; *catalog.Catalog is one.
@@ -30,11 +31,10 @@ type Models interface {
 
 // A Detector answers requests; its methods may be called concurrently.
 type Detector struct {
-	models  Models
-	pool    *pool.Pool
-	o       Options
-	tensors buffers.List[float32] // network inputs
-	plans   sync.Map              // *plan by model id, of the revision seen last
+	models Models
+	pool   *pool.Pool
+	o      Options
+	plans  sync.Map // *plan by model id, of the revision seen last
 }
 
 // New makes a Detector over the models and the pool that loads them.
@@ -93,8 +93,8 @@ func (d *Detector) Detect(ctx context.Context, r yolo.Request) (*yolo.Result, er
 	}
 	result := &yolo.Result{Model: m, Width: w, Height: h, Cold: cold}
 	q.fit = at.Fit
-	data := d.tensors.Get(3 * at.Width * at.Height)
-	defer d.tensors.Put(data)
+	data := buffers.Get[float32](d.o.Buffers, 3*at.Width*at.Height)
+	defer buffers.Put(d.o.Buffers, data)
 	at.fill(data, img)
 	watch.lap(&watch.took.Decode)
 	tensor := yolo.Tensor{Shape: []int64{1, 3, int64(at.Height), int64(at.Width)}, Data: data}
@@ -129,12 +129,6 @@ func newWatch() *watch { return &watch{last: time.Now()} }
 func (w *watch) lap(part *time.Duration) {
 	now := time.Now()
 	*part, w.last = now.Sub(w.last), now
-}
-
-// Rest lets go of the memory that is kept for the next requests.
-func (d *Detector) Rest() {
-	d.tensors.Clear()
-	d.o.Pictures.Rest()
 }
 
 // plan returns how m is fed and understood, made once per revision.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"lazyolo/internal/buffers"
 	"lazyolo/internal/pool"
 	"lazyolo/yolo"
 )
@@ -53,8 +54,8 @@ func (d *Detector) warm(ctx context.Context, m *yolo.Model, lease *pool.Lease) e
 		return err
 	}
 	defer room.Release()
-	data := d.tensors.Get(3 * pixels)
-	defer d.tensors.Put(data)
+	data := buffers.Get[float32](d.o.Buffers, 3*pixels)
+	defer buffers.Put(d.o.Buffers, data)
 	tensor := yolo.Tensor{Shape: []int64{1, 3, int64(at.Height), int64(at.Width)}, Data: data}
 	return lease.Run(ctx, []yolo.Tensor{tensor}, func([]yolo.Tensor) error { return nil })
 }

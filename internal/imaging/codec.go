@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 
 	"lazyolo/internal/buffers"
 	"lazyolo/yolo"
@@ -22,8 +23,8 @@ type Codec struct {
 	// input is much smaller. Pixels then are means of the picture's instead of
 	// samples, so results differ a little from those of the whole picture.
 	Fast bool
-
-	pixels buffers.List[byte] // of freed pictures
+	// Buffers lends the pixels; nil: they lie in Go's heap.
+	Buffers *buffers.Store
 }
 
 // A JPEG is a coder for JPEG; *turbojpeg.Library is one. An error that is
@@ -40,11 +41,12 @@ type JPEG interface {
 
 // newImage lends a picture with arbitrary contents; the caller has checked the size.
 func (c *Codec) newImage(w, h int) *Image {
-	return &Image{Width: w, Height: h, Pix: c.pixels.Get(3 * w * h), home: &c.pixels}
+	m := &Image{Width: w, Height: h, Pix: buffers.Get[byte](c.Buffers, 3*w*h), home: c.Buffers}
+	if m.home != nil { // a decoder that fails leaves the picture to the collector
+		m.lost = runtime.AddCleanup(m, func(pix []byte) { buffers.Put(c.Buffers, pix) }, m.Pix)
+	}
+	return m
 }
-
-// Rest lets go of the memory that is kept for the next pictures.
-func (c *Codec) Rest() { c.pixels.Clear() }
 
 // A job is one Decode.
 type job struct {

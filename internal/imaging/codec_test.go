@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"testing"
 
+	"lazyolo/internal/buffers"
 	"lazyolo/internal/imaging"
 )
 
@@ -126,6 +127,26 @@ func TestFree(t *testing.T) {
 		t.Error("other pixels than before")
 	}
 	scene(3, 2).Free() // not from a Codec: nothing happens
+}
+
+// A picture that a decoder gave up on is freed when it is collected.
+func TestAFailedDecodeLeavesNoPixels(t *testing.T) {
+	var b buffers.Store
+	c := imaging.Codec{Buffers: &b}
+	data := sceneJPEG(t, 810, 1080)
+	if _, err := c.Decode(data[:len(data)/2], nil); err == nil {
+		if img, err := c.Decode(data, nil); err == nil {
+			img = nil // lost
+			_ = img
+		}
+	}
+	for range 100 {
+		runtime.GC()
+		if b.Clear(); b.Held() == 0 {
+			return
+		}
+	}
+	t.Errorf("%d bytes are still lent", b.Held())
 }
 
 // TestWarmAllocations: the issue allows 64 KiB a request, all parts together.

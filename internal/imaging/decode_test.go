@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"lazyolo/internal/buffers"
 	"lazyolo/internal/imaging"
 	"lazyolo/internal/turbojpeg"
 	"lazyolo/yolo"
@@ -80,7 +81,7 @@ func turbo(tb testing.TB) *imaging.Codec {
 		}
 		tb.Skip(err, "- REQUIRE_TURBOJPEG=1 makes this a failure")
 	}
-	return &imaging.Codec{JPEG: l}
+	return &imaging.Codec{JPEG: l, Buffers: new(buffers.Store)}
 }
 
 // TestDecode compares every picture of testdata with what OpenCV made of it; with

@@ -9,7 +9,11 @@
 // fixed-point resize. Where they differ is said at the function concerned.
 package imaging
 
-import "lazyolo/internal/buffers"
+import (
+	"runtime"
+
+	"lazyolo/internal/buffers"
+)
 
 // An Image is 8-bit RGB, interleaved, rows top-down without padding, as it is to
 // be displayed: EXIF orientation is already applied. len(Pix) == 3*Width*Height.
@@ -17,8 +21,9 @@ type Image struct {
 	Width, Height int // in pixels, both at least 1
 	Pix           []byte
 
-	fullW, fullH int                 // of the picture as sent, when it was decoded at a fraction; else 0
-	home         *buffers.List[byte] // where Free takes the pixels; nil: nowhere
+	fullW, fullH int             // of the picture as sent, when it was decoded at a fraction; else 0
+	home         *buffers.Store  // where Free takes the pixels; nil: nowhere
+	lost         runtime.Cleanup // takes them there when nobody does
 }
 
 // Size returns the size of the picture as it was sent, which is Width x Height
@@ -30,13 +35,14 @@ func (m *Image) Size() (w, h int) {
 	return m.Width, m.Height
 }
 
-// Free gives the picture, which must not be used afterwards, back to the Codec
-// that decoded it. Nothing has to be freed; what is saves the next picture an
-// allocation of its size. Another Free does nothing.
+// Free gives the pixels, which must not be used afterwards, back to the Codec's
+// Buffers. A picture that is not freed gives them back when it is collected. Another
+// Free does nothing.
 func (m *Image) Free() {
 	if home := m.home; home != nil {
+		m.lost.Stop()
 		m.home = nil
-		home.Put(m.Pix)
+		buffers.Put(home, m.Pix)
 		m.Pix = nil
 	}
 }

@@ -32,7 +32,7 @@ func requestOf(ctx context.Context, p *pool.Pool, m *yolo.Model, work int64, d t
 		return err
 	}
 	defer r.Release()
-	return l.Run(context.WithValue(ctx, runTime{}, d), nil, func([]yolo.Tensor) error { return nil })
+	return l.Run(context.WithValue(ctx, job{}, job{d, work}), nil, func([]yolo.Tensor) error { return nil })
 }
 
 // cost is a model of mapped and run bytes with a private tenth.

@@ -31,9 +31,11 @@ type machine struct {
 	childOf map[string]int64             // memory that preparing takes; not in it: prepared
 
 	mu       sync.Mutex
-	total    int64 // resident, without the arena
+	total    int64 // resident, without arena and buffers
 	inUse    int64 // arena in runs
 	arena    int64 // arena held
+	lent     int64 // buffers of requests
+	buffers  int64 // buffers held
 	peak     int64
 	opens    map[string]int
 	sessions map[string]*session
@@ -69,7 +71,7 @@ func (m *machine) takeLocked(n int64, why string) {
 }
 
 func (m *machine) checkLocked(why string) {
-	now := m.total + m.arena
+	now := m.total + m.arena + m.buffers
 	m.peak = max(m.peak, now)
 	if m.budget > 0 && now > m.budget {
 		m.t.Errorf("%s: %d resident, budget %d", why, now, m.budget)
@@ -98,7 +100,7 @@ func (m *machine) open() int {
 func (m *machine) Resident() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.total + m.arena
+	return m.total + m.arena + m.buffers
 }
 
 // Held implements pool.Memory.
@@ -106,6 +108,13 @@ func (m *machine) Held() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.arena
+}
+
+// Buffers implements pool.Memory.
+func (m *machine) Buffers() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.buffers
 }
 
 // pass lets d of the bubble's time go by. Never a timer of 0: Go 1.26 fires one on
@@ -122,7 +131,7 @@ func (m *machine) Shrink() {
 	pass(m.slow)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.arena = m.inUse
+	m.arena, m.buffers = m.inUse, m.lent
 }
 
 // forget loses what was prepared of a model.
@@ -214,7 +223,8 @@ func (s *session) Inputs() []yolo.TensorInfo   { return nil }
 func (s *session) Outputs() []yolo.TensorInfo  { return nil }
 func (s *session) Metadata() map[string]string { return nil }
 
-// Run takes the arena and touches the weights for as long as the context says.
+// Run takes the arena, fills buffers and touches the weights for as long as the
+// context says.
 func (s *session) Run(ctx context.Context, _ []yolo.Tensor, use func([]yolo.Tensor) error) error {
 	m := s.m
 	m.mu.Lock()
@@ -227,22 +237,27 @@ func (s *session) Run(ctx context.Context, _ []yolo.Tensor, use func([]yolo.Tens
 		s.warm = true
 		m.takeLocked(s.cost.Mapped, "touch "+s.id)
 	}
+	job, _ := ctx.Value(job{}).(job)
 	m.inUse += s.cost.Run
 	m.arena = max(m.arena, m.inUse)
+	m.lent += job.work
+	m.buffers = max(m.buffers, m.lent)
 	m.checkLocked("run " + s.id)
 	m.mu.Unlock()
-	if d, ok := ctx.Value(runTime{}).(time.Duration); ok {
-		pass(d)
-	}
+	pass(job.time)
 	m.mu.Lock()
 	m.inUse -= s.cost.Run
+	m.lent -= job.work
 	s.running--
 	m.mu.Unlock()
 	return use(nil)
 }
 
-// runTime is the context key for how long a run lasts.
-type runTime struct{}
+// A job is what a run takes; a context carries it under the key job{}.
+type job struct {
+	time time.Duration
+	work int64 // bytes of buffers
+}
 
 func (s *session) Cool() error {
 	pass(s.m.slow)

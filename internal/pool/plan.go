@@ -101,7 +101,7 @@ func (p *Pool) planSessionsLocked(shadow, e *entry, c *choice, closable func(*en
 
 // tellLocked puts the steps of a choice into a plan.
 func (p *Pool) tellLocked(plan *yolo.Plan, c choice, late []*entry, now time.Time) {
-	plan.Arena = c.arena
+	plan.Arena = c.slack
 	for _, v := range c.cool {
 		if !slices.Contains(c.shut, v) {
 			told := v.candidate(now)

@@ -73,7 +73,8 @@ type Session interface {
 type Memory interface {
 	Resident() int64 // RSS of the process and its children
 	Held() int64     // what the arena of all sessions holds
-	Shrink()         // gives back what the arena holds and no run uses
+	Buffers() int64  // what holds pictures and tensors, or did
+	Shrink()         // gives back what arena and buffers hold and nobody uses
 }
 
 // A Cost is what a model takes, in bytes.
@@ -132,20 +133,40 @@ type Pool struct {
 	working   []*request        // that wait for working memory, in order
 	active    int               // reservations held now
 	running   int               // those of them that run a model
-	runs      int64             // arena bytes reserved by them
+	runs      shared            // the arena: what they reserve of it, and what it holds
+	works     shared            // the same of the buffers
 	shrinking bool
 	leases    int       // held now, over all models
 	waiting   int       // callers in either queue
 	refusing  bool      // the queues were full when last asked
 	order     int64     // of the last load
-	held      int64     // what the arena held when last asked
-	observed  time.Time // when that was
+	observed  time.Time // when memory was last looked at
 	idleSince time.Time // when the last lease came back
 	rested    bool      // Idle was called since
 	preheat   preheat
 	timer     *time.Timer
 	wakeAt    time.Time     // when it rings
 	drained   chan struct{} // closed when closed and no lease is held
+}
+
+// A shared is memory that outlives its use: what is reserved of it, and what it was
+// last seen to hold. It counts as the larger of the two.
+type shared struct{ reserved, held int64 }
+
+func (s shared) counted() int64 { return max(s.held, s.reserved) }
+
+// slack is what could be given back.
+func (s shared) slack() int64 { return max(0, s.held-s.reserved) }
+
+// grow is by how much more it counts with n more reserved.
+func (s shared) grow(n int64) int64 { return max(s.held, s.reserved+n) - s.counted() }
+
+func (s *shared) reserve(n int64) { s.reserved += n }
+
+// release ends a reservation; what it took is held on until it is looked at.
+func (s *shared) release(n int64) {
+	s.held = s.counted()
+	s.reserved -= n
 }
 
 // New makes a Pool. Its resources are freed by Close.

@@ -100,7 +100,7 @@ func (p *Pool) noRoom(e *entry, need int64) error {
 func (p *Pool) comingLocked() int64 {
 	var n int64
 	if p.shrinking {
-		n += max(0, p.held-p.runs)
+		n += p.slackLocked()
 	}
 	for _, e := range p.entries {
 		switch {
@@ -136,21 +136,24 @@ func (p *Pool) closingLocked() bool {
 
 // A choice is a set of steps that give memory back, cheapest first.
 type choice struct {
-	arena int64    // bytes that no run uses
+	slack int64    // of arena and buffers
 	cool  []*entry // their pages; some may stand in shut too
 	shut  []*entry
 	left  int64 // bytes still missing after all that
 }
 
-// chooseLocked picks the steps that give back n bytes: what the arena holds and no
-// run uses, then the pages of models that are not running, then the sessions that
+// slackLocked is what arena and buffers hold and no request uses.
+func (p *Pool) slackLocked() int64 { return p.runs.slack() + p.works.slack() }
+
+// chooseLocked picks the steps that give back n bytes: what arena and buffers hold
+// and no request uses, then the pages of models that are not running, then the sessions that
 // are closable. It changes nothing.
 func (p *Pool) chooseLocked(n int64, except *entry, closable func(*entry) bool) choice {
 	var c choice
 	if !p.shrinking {
-		c.arena = max(0, p.held-p.runs)
+		c.slack = p.slackLocked()
 	}
-	c.left = n - c.arena
+	c.left = n - c.slack
 	c.cool = p.victimsLocked(c.left, except, (*entry).coolable, func(e *entry) int64 { return e.cost.Mapped })
 	for _, e := range c.cool {
 		c.left -= e.cost.Mapped
@@ -178,7 +181,7 @@ func (p *Pool) reclaimLocked(n int64, except *entry) bool {
 	if c.left > 0 {
 		return false
 	}
-	if c.arena > 0 {
+	if c.slack > 0 {
 		p.shrinkLocked()
 	}
 	spared := p.sparedLocked(except, slices.Concat(c.cool, c.shut))
@@ -294,7 +297,7 @@ func (e *entry) resident(now time.Time, bytes int64) Resident {
 	return Resident{Model: e.model, LastUsed: e.lastUsed, Interval: e.uses.Interval(now), Bytes: bytes, Cost: e.loadTook}
 }
 
-// shrinkLocked has the arena give back what no run uses.
+// shrinkLocked has arena and buffers give back what no request uses.
 func (p *Pool) shrinkLocked() {
 	p.shrinking = true
 	p.work.Go(func() {

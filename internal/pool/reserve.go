@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"lazyolo/internal/ledger"
 	"lazyolo/yolo"
 )
 
@@ -95,13 +94,12 @@ func (v *Reservation) Release() {
 	if !r.aside {
 		p.running--
 	}
-	p.held = max(p.held, p.runs) // the arena keeps what a run took; exact when looked at
-	p.runs -= r.run
-	p.o.Ledger.Charge(ledger.Working, -r.work)
+	p.runs.release(r.run)
+	p.works.release(r.work)
 	if time.Since(p.observed) > observeEvery {
 		p.observeLocked()
 	} else {
-		p.o.Ledger.Set(ledger.Running, max(p.held, p.runs))
+		p.countLocked()
 	}
 	p.scheduleLocked()
 }

@@ -63,7 +63,6 @@ func (p *Pool) grantLocked(r *request) bool {
 	if p.o.Ledger.Free()-keep < p.requestNeedLocked(r) {
 		return false
 	}
-	p.o.Ledger.Charge(ledger.Working, r.work)
 	if !e.warm {
 		e.warm = true
 		p.o.Ledger.Charge(ledger.Mapped, e.cost.Mapped)
@@ -73,18 +72,25 @@ func (p *Pool) grantLocked(r *request) bool {
 	if !r.aside {
 		p.running++
 	}
-	p.runs += r.run
-	p.o.Ledger.Set(ledger.Running, max(p.held, p.runs))
+	p.runs.reserve(r.run)
+	p.works.reserve(r.work)
+	p.countLocked()
 	return true
+}
+
+// countLocked enters what requests share into the ledger.
+func (p *Pool) countLocked() {
+	p.o.Ledger.Set(ledger.Running, p.runs.counted())
+	p.o.Ledger.Set(ledger.Working, p.works.counted())
 }
 
 // fullLocked reports whether as many models run as may at once.
 func (p *Pool) fullLocked() bool { return p.o.MaxRuns > 0 && p.running >= p.o.MaxRuns }
 
-// requestNeedLocked is what granting r would take more than now: the arena may
-// hold enough already.
+// requestNeedLocked is what granting r would take more than now: arena and buffers
+// may hold enough already.
 func (p *Pool) requestNeedLocked(r *request) int64 {
-	need := r.work + max(p.held, p.runs+r.run) - max(p.held, p.runs)
+	need := p.works.grow(r.work) + p.runs.grow(r.run)
 	if !r.entry.warm {
 		need += r.entry.cost.Mapped
 	}

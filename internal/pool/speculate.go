@@ -52,8 +52,7 @@ func (p *Pool) Speculate(ctx context.Context, m *yolo.Model) (*Lease, error) {
 		return nil, ErrBusy
 	}
 	e.cost, e.prepared = cost, true
-	run := max(p.held, p.runs+cost.Run) - max(p.held, p.runs) // the arena may hold enough already
-	need := max(p.loadNeed(e), cost.Mapped+cost.Private+run+p.o.WorkingRoom)
+	need := max(p.loadNeed(e), cost.Mapped+cost.Private+p.runs.grow(cost.Run)+p.works.grow(p.o.WorkingRoom))
 	if p.o.Ledger.Free() < need || p.overcommitLocked(e) > 0 {
 		return nil, ErrFull
 	}

@@ -3,7 +3,6 @@ package pool
 import (
 	"time"
 
-	"lazyolo/internal/ledger"
 	"lazyolo/yolo"
 )
 
@@ -113,8 +112,8 @@ func (p *Pool) restLocked() {
 // observeLocked compares the ledger with what the system says.
 func (p *Pool) observeLocked() {
 	p.observed = time.Now()
-	p.held = p.o.Memory.Held()
-	p.o.Ledger.Set(ledger.Running, max(p.held, p.runs))
+	p.runs.held, p.works.held = p.o.Memory.Held(), p.o.Memory.Buffers()
+	p.countLocked()
 	p.o.Ledger.Observe(p.o.Memory.Resident(), p.active == 0 && p.loading == 0)
 }
 
