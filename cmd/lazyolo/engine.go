@@ -206,8 +206,14 @@ type session struct {
 func (s *session) Metadata() map[string]string { return s.metadata }
 
 // Cool implements pool.Session: the kernel takes the pages of the mapping away,
-// which is safe even beside a run; touching one brings it back from the file.
-func (s *session) Cool() error { return unix.Madvise(s.mapped, unix.MADV_DONTNEED) }
+// which is safe even beside a run; touching one brings it back from the file. Other
+// systems than Linux keep the pages.
+func (s *session) Cool() error {
+	if runtime.GOOS != "linux" {
+		return errors.ErrUnsupported
+	}
+	return unix.Madvise(s.mapped, unix.MADV_DONTNEED)
+}
 
 // Resident implements pool.Memory.
 func (e *engine) Resident() int64 { return machine.Resident(os.Getpid()) + e.cache.Resident() }

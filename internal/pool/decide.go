@@ -32,6 +32,16 @@ func (p *Pool) decideRoomLocked(kind yolo.DecisionKind, e, room *entry, spared [
 	p.o.Decide(d)
 }
 
+// decideCoolIdleLocked tells that e gives its pages back because nothing is used.
+func (p *Pool) decideCoolIdleLocked(e *entry) {
+	if p.o.Decide == nil {
+		return
+	}
+	c := e.candidate(time.Now())
+	p.o.Decide(yolo.Decision{Kind: yolo.Cooled, Model: e.model, Bytes: e.cost.Mapped, Chosen: c,
+		Reason: fmt.Sprintf("idle %s, its pages return from the file", span(c.Idle))})
+}
+
 // decideCloseLocked tells that e is closed for another reason than to make room.
 func (p *Pool) decideCloseLocked(e *entry, why string) {
 	if p.o.Decide == nil {

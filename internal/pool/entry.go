@@ -20,6 +20,7 @@ type entry struct {
 	prepared bool
 	warm     bool // its mapped pages are charged
 	cooling  bool // they are being given back
+	rigid    bool // they cannot be
 	pinned   bool
 	keep     *time.Duration // the last request's keep-alive; nil: it named none
 
@@ -60,7 +61,7 @@ func (e *entry) gain() int64 {
 
 // coolable reports whether its pages may be given back: nothing runs on them.
 func (e *entry) coolable() bool {
-	return e.session != nil && e.warm && !e.cooling && e.running == 0 && !e.pinned
+	return e.session != nil && e.warm && !e.cooling && !e.rigid && e.running == 0 && !e.pinned
 }
 
 // entryLocked finds or makes m's entry. A new revision of a model that is not

@@ -310,7 +310,8 @@ func (p *Pool) shrinkLocked() {
 	})
 }
 
-// coolLocked gives back the pages of e's weights.
+// coolLocked gives back the pages of e's weights. Where they do not come back the
+// model stays warm until it is closed.
 func (p *Pool) coolLocked(e *entry) {
 	e.cooling = true
 	s := e.session
@@ -319,14 +320,14 @@ func (p *Pool) coolLocked(e *entry) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		e.cooling = false
-		if err != nil {
-			p.o.Log.Warn("cannot give back a model's pages", "model", e.model.ID, "err", err)
-			p.observeLocked()
+		if e.rigid = err != nil; e.rigid {
+			p.o.Log.Debug("cannot give back a model's pages: it is closed instead", "model", e.model.ID, "err", err)
 		} else {
 			e.warm = false
 			p.o.Ledger.Charge(ledger.Mapped, -e.cost.Mapped)
+			p.o.Log.Debug("cooled", "model", e.model.ID, "bytes", e.cost.Mapped)
 		}
-		p.o.Log.Debug("cooled", "model", e.model.ID, "bytes", e.cost.Mapped)
+		p.observeLocked()
 		if e.state == yolo.Draining && e.leases == 0 {
 			p.closeLocked(e)
 		}

@@ -234,7 +234,7 @@ func (p *Pool) readyLocked(e *entry, s Session, took time.Duration) {
 	p.decideLoadedLocked(e, took)
 	p.order++
 	e.session, e.order, e.loadTook, e.loadedAt, e.lastUsed = s, p.order, took, time.Now(), time.Now()
-	e.failures, e.err, e.warm = 0, nil, true
+	e.failures, e.err, e.warm, e.rigid = 0, nil, true, false
 	e.total.loads++
 	if e.speculative = p.preheat.entry == e; e.speculative {
 		p.preheat.loaded++

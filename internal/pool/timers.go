@@ -48,7 +48,21 @@ func (p *Pool) tick() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.observeLocked()
+	p.coolIdleLocked()
 	p.scheduleLocked()
+}
+
+// coolIdleLocked gives back the pages of all models while nothing is used.
+func (p *Pool) coolIdleLocked() {
+	if p.leases > 0 || p.closed {
+		return
+	}
+	for _, e := range p.entries {
+		if e.state == yolo.Ready && e.coolable() {
+			p.decideCoolIdleLocked(e)
+			p.coolLocked(e)
+		}
+	}
 }
 
 // restDueLocked reports whether memory should be given back now, once per idle
