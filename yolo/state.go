@@ -47,5 +47,8 @@ type Status struct {
 	Expires         time.Time     // when its keep-alive ends; zero: not running
 	LoadTook        time.Duration // of the last load
 	RunTook         time.Duration // of the last run; 0: none yet
-	Err             error         // of the last failed load
+	// Ran is what runs took of the memory that all share, in bytes, by the pixels of
+	// their input, as far as known. It must not be changed.
+	Ran map[int64]int64
+	Err error // of the last failed load
 }

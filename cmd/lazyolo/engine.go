@@ -19,6 +19,7 @@ import (
 	"lazyolo/internal/ort"
 	"lazyolo/internal/pool"
 	"lazyolo/internal/prepare"
+	"lazyolo/internal/usage"
 	"lazyolo/yolo"
 )
 
@@ -41,6 +42,7 @@ type engine struct {
 	rt    *ort.Runtime // nil until the first load
 	err   error        // of the last attempt to find or open it
 	costs map[string]pool.Cost
+	took  func(*yolo.Model) (usage.Took, bool) // what is known from before; nil: nothing
 }
 
 // newEngine locates ONNX Runtime without opening it; that it is missing is told
@@ -113,6 +115,14 @@ func (e *engine) runtime() (*ort.Runtime, error) {
 	return e.rt, nil
 }
 
+// remember has costs corrected by what runs took in earlier processes.
+func (e *engine) remember(took func(*yolo.Model) (usage.Took, bool)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.took = took
+	clear(e.costs)
+}
+
 // Cost implements pool.Engine from what was measured when m was prepared.
 func (e *engine) Cost(m *yolo.Model) (pool.Cost, bool) {
 	key := costKey(m)
@@ -128,8 +138,12 @@ func (e *engine) Cost(m *yolo.Model) (pool.Cost, bool) {
 	}
 	c = costOf(info.Sizes)
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.took != nil {
+		took, _ := e.took(m)
+		c.Ran = took.Ran
+	}
 	e.costs[key] = c
-	e.mu.Unlock()
 	return c, true
 }
 

@@ -14,6 +14,7 @@ import (
 // openUsage reads how the models were used.
 func (s *server) openUsage() {
 	s.usage = usage.Open(usage.Options{Dir: s.c.StateDir, Models: s.c.ModelsPath, Log: s.log})
+	s.engine.remember(s.usage.Took)
 }
 
 // warmUp loads the models that are to be there from the start, then those that are

@@ -46,7 +46,7 @@ func (p *Pool) AcquireWithin(ctx context.Context, m *yolo.Model, wait time.Durat
 		return l, false, nil
 	}
 	if e.session == nil && e.state != yolo.Loading {
-		e.cost, e.prepared = cost, prepared
+		e.learnt(cost, prepared)
 	}
 	var w *waiter
 	if wait == 0 {
@@ -193,7 +193,7 @@ type Lease struct {
 	entry   *entry
 	session Session
 	gentle  bool         // it waits for no memory and makes no room
-	ran     atomic.Int64 // nanoseconds of the last run
+	ran     atomic.Int64 // nanoseconds of the last run that ended well
 	once    sync.Once
 }
 
@@ -224,7 +224,9 @@ func (l *Lease) Metadata() map[string]string { return l.session.Metadata() }
 func (l *Lease) Run(ctx context.Context, in []yolo.Tensor, use func(out []yolo.Tensor) error) error {
 	start := time.Now()
 	err := l.session.Run(ctx, in, use)
-	l.ran.Store(int64(time.Since(start)))
+	if err == nil {
+		l.ran.Store(max(1, int64(time.Since(start))))
+	}
 	return err
 }
 

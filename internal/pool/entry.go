@@ -44,6 +44,14 @@ type entry struct {
 	gone     []chan struct{} // closed when it is out of memory
 }
 
+// learnt takes over a prediction; what runs took in this process is known better.
+func (e *entry) learnt(cost Cost, prepared bool) {
+	if e.cost.Ran != nil {
+		cost.Ran = e.cost.Ran
+	}
+	e.cost, e.prepared = cost, prepared
+}
+
 // used counts one use of the model now.
 func (e *entry) used(now time.Time) {
 	e.uses.Add(now)

@@ -21,11 +21,13 @@ type machine struct {
 	t       *testing.T
 	budget  int64
 	base    int64
+	ledger  *ledger.Ledger
 	load    time.Duration // what Open takes
 	slow    time.Duration // what Close and Cool take
 	closing time.Duration // what Close takes beyond that
 
 	costs   map[string]pool.Cost
+	takes   map[string]int64             // arena of a run, where that is not what it costs
 	fail    func(id string, n int) error // n counts the loads of id from 1
 	deaf    bool                         // loads succeed although the pool has closed
 	childOf map[string]int64             // memory that preparing takes; not in it: prepared
@@ -54,8 +56,9 @@ func newMachine(t *testing.T, budget int64) *machine {
 func (m *machine) newPool(o pool.Options) *pool.Pool {
 	m.t.Helper()
 	m.total = m.base
-	o.Engine, o.Memory, o.Ledger = m, m, ledger.New(m.budget)
-	o.Ledger.Charge(ledger.Base, m.base)
+	m.ledger = ledger.New(m.budget)
+	m.ledger.Charge(ledger.Base, m.base)
+	o.Engine, o.Memory, o.Ledger = m, m, m.ledger
 	o.Log = slog.New(slog.DiscardHandler)
 	p, err := pool.New(o)
 	if err != nil {
@@ -238,7 +241,11 @@ func (s *session) Run(ctx context.Context, _ []yolo.Tensor, use func([]yolo.Tens
 		m.takeLocked(s.cost.Mapped, "touch "+s.id)
 	}
 	job, _ := ctx.Value(job{}).(job)
-	m.inUse += s.cost.Run
+	takes, ok := m.takes[s.id]
+	if !ok {
+		takes = s.cost.Run
+	}
+	m.inUse += takes
 	m.arena = max(m.arena, m.inUse)
 	m.lent += job.work
 	m.buffers = max(m.buffers, m.lent)
@@ -246,7 +253,7 @@ func (s *session) Run(ctx context.Context, _ []yolo.Tensor, use func([]yolo.Tens
 	m.mu.Unlock()
 	pass(job.time)
 	m.mu.Lock()
-	m.inUse -= s.cost.Run
+	m.inUse -= takes
 	m.lent -= job.work
 	s.running--
 	m.mu.Unlock()

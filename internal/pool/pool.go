@@ -84,10 +84,18 @@ type Cost struct {
 	LoadPeak int64 // highest while loading, beside Mapped
 	Run      int64 // arena of one run at the model's own input size
 	Pixels   int64 // of that input, width times height; a larger one takes more in proportion
+
+	// Ran is what runs really took, by the pixels of their input, where that is known
+	// from before. It is not changed.
+	Ran map[int64]int64
 }
 
-// runAt scales the cost of a run to an input of the given pixels.
+// runAt predicts what a run takes at an input of the given pixels: what one took, and
+// a little more, else in proportion to what was measured.
 func (c Cost) runAt(pixels int64) int64 {
+	if took := c.Ran[pixels]; took > 0 {
+		return took + took/16
+	}
 	if c.Pixels <= 0 || pixels <= c.Pixels {
 		return c.Run
 	}
@@ -135,6 +143,7 @@ type Pool struct {
 	running   int               // those of them that run a model
 	runs      shared            // the arena: what they reserve of it, and what it holds
 	works     shared            // the same of the buffers
+	alone     *request          // it began to run with an empty arena, and no other began since
 	shrinking bool
 	leases    int       // held now, over all models
 	waiting   int       // callers in either queue

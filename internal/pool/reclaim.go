@@ -299,7 +299,7 @@ func (e *entry) resident(now time.Time, bytes int64) Resident {
 
 // shrinkLocked has arena and buffers give back what no request uses.
 func (p *Pool) shrinkLocked() {
-	p.shrinking = true
+	p.shrinking, p.alone = true, nil
 	p.work.Go(func() {
 		p.o.Memory.Shrink()
 		p.mu.Lock()

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -10,11 +11,13 @@ import (
 
 // A request waits for working memory.
 type request struct {
-	entry *entry
-	work  int64 // pictures and tensors, in bytes
-	run   int64 // arena, in bytes
-	aside bool  // it runs no model
-	done  chan error
+	entry  *entry
+	lease  *Lease // nil: nobody's
+	work   int64  // pictures and tensors, in bytes
+	run    int64  // arena, in bytes
+	pixels int64  // of the run's input
+	aside  bool   // it runs no model
+	done   chan error
 }
 
 // A Reservation is working memory. Release must be called once.
@@ -28,7 +31,7 @@ type Reservation struct {
 // mapped pages if they were given back. It waits in line behind other requests,
 // never for a load. What can never fit is refused at once, TooLarge.
 func (l *Lease) Reserve(ctx context.Context, work, pixels int64) (*Reservation, error) {
-	r := &request{entry: l.entry, work: work, run: l.entry.cost.runAt(pixels), done: make(chan error, 1)}
+	r := &request{entry: l.entry, lease: l, work: work, pixels: pixels, done: make(chan error, 1)}
 	return l.pool.reserve(ctx, r, l.gentle)
 }
 
@@ -68,6 +71,9 @@ func (p *Pool) reserve(ctx context.Context, r *request, gentle bool) (*Reservati
 func (p *Pool) lineUp(r *request, gentle bool) (granted bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !r.aside {
+		r.run = r.entry.cost.runAt(r.pixels)
+	}
 	switch {
 	case len(p.working) == 0 && p.grantLocked(r):
 		return true, nil
@@ -84,6 +90,29 @@ func (p *Pool) lineUp(r *request, gentle bool) (granted bool, err error) {
 	return false, nil
 }
 
+// maxRan bounds the input sizes of a model whose runs are remembered.
+const maxRan = 16
+
+// learnLocked notes what r's run took, if that can be known: it found the arena empty,
+// nothing ran beside it and nothing was taken away, so what is held now is its own.
+func (p *Pool) learnLocked(r *request) {
+	if p.alone != r {
+		return
+	}
+	p.alone = nil
+	e := r.entry
+	took := p.o.Memory.Held()
+	if took <= 0 || r.lease.ran.Load() == 0 || took == e.cost.Ran[r.pixels] || len(e.cost.Ran) >= maxRan && e.cost.Ran[r.pixels] == 0 {
+		return
+	}
+	ran := maps.Clone(e.cost.Ran) // what was handed out is not changed
+	if ran == nil {
+		ran = make(map[int64]int64)
+	}
+	ran[r.pixels] = took
+	e.cost.Ran = ran
+}
+
 // Release gives the working memory back.
 func (v *Reservation) Release() {
 	p, r := v.pool, v.of
@@ -94,6 +123,7 @@ func (v *Reservation) Release() {
 	if !r.aside {
 		p.running--
 	}
+	p.learnLocked(r)
 	p.runs.release(r.run)
 	p.works.release(r.work)
 	if time.Since(p.observed) > observeEvery {

@@ -71,6 +71,10 @@ func (p *Pool) grantLocked(r *request) bool {
 	p.active++
 	if !r.aside {
 		p.running++
+		p.alone = nil
+		if p.running == 1 && p.runs.held == 0 {
+			p.alone = r
+		}
 	}
 	p.runs.reserve(r.run)
 	p.works.reserve(r.work)
@@ -162,7 +166,7 @@ func (p *Pool) prepareLocked(e *entry) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.loading--
-		e.cost, e.prepared = cost, prepared
+		e.learnt(cost, prepared)
 		p.o.Ledger.Charge(ledger.Preparing, -room)
 		p.observeLocked()
 		switch {

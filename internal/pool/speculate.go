@@ -51,7 +51,7 @@ func (p *Pool) Speculate(ctx context.Context, m *yolo.Model) (*Lease, error) {
 	case p.waiting > 0 || p.loading > 0 || len(p.loads) > 0:
 		return nil, ErrBusy
 	}
-	e.cost, e.prepared = cost, true
+	e.learnt(cost, true)
 	need := max(p.loadNeed(e), cost.Mapped+cost.Private+p.runs.grow(cost.Run)+p.works.grow(p.o.WorkingRoom))
 	if p.o.Ledger.Free() < need || p.overcommitLocked(e) > 0 {
 		return nil, ErrFull

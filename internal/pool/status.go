@@ -37,7 +37,7 @@ func (p *Pool) Status() []yolo.Status {
 	for _, e := range p.entries {
 		s := yolo.Status{
 			Model: e.model, State: e.state, Warm: e.warm, Pinned: e.pinned, Speculative: e.speculative, Leases: e.leases, Waiting: len(e.waiters),
-			Hits: e.hits, Loads: e.total.loads, Evictions: e.total.evictions, LastUsed: e.lastUsed, LoadTook: e.loadTook, RunTook: e.runTook, Err: e.err,
+			Hits: e.hits, Loads: e.total.loads, Evictions: e.total.evictions, LastUsed: e.lastUsed, LoadTook: e.loadTook, RunTook: e.runTook, Ran: e.cost.Ran, Err: e.err,
 		}
 		if e.session != nil {
 			s.Private = e.cost.Private

@@ -38,10 +38,13 @@ func storm(t *testing.T, seed uint64) {
 	m := newMachine(t, 400+int64(r.IntN(600)))
 	m.base, m.slow = 50, time.Duration(r.IntN(3))*10*time.Millisecond
 	m.load = time.Duration(1+r.IntN(5)) * 10 * time.Millisecond
-	m.childOf = make(map[string]int64)
+	m.childOf, m.takes = make(map[string]int64), make(map[string]int64)
 	for i := range 5 + r.IntN(4) {
 		id := fmt.Sprint(i)
 		m.costs[id] = cost(20+int64(r.IntN(120)), 10+int64(r.IntN(80)))
+		if r.IntN(2) == 0 {
+			m.takes[id] = m.costs[id].Run/2 + r.Int64N(m.costs[id].Run/2)
+		}
 		if r.IntN(3) == 0 {
 			m.childOf[id] = 50 + int64(r.IntN(150))
 		}

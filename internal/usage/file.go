@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -23,6 +24,12 @@ const format = 1
 
 // maxFile bounds a file that is read: 2,000 models take a third of it.
 const maxFile = 4 << 20
+
+// What a file may say of runs: more is what no server wrote.
+const (
+	maxRan = 16
+	maxRun = 1 << 40
+)
 
 // A document is the file.
 type document struct {
@@ -43,6 +50,8 @@ type modelV1 struct {
 	Load  float64     `json:"load_ms"`
 	Run   float64     `json:"run_ms"`
 	Bytes int64       `json:"bytes"`
+
+	Ran map[int64]int64 `json:"ran,omitempty"`
 }
 
 // fileName is where the statistics of a models folder are kept.
@@ -163,9 +172,12 @@ func records(d *document) map[string]*record {
 	out := make(map[string]*record, len(d.Models))
 	for id, m := range d.Models {
 		bound(&m.Hours)
+		maps.DeleteFunc(m.Ran, func(pixels, bytes int64) bool {
+			return pixels <= 0 || bytes <= 0 || bytes > maxRun || len(m.Ran) > maxRan
+		})
 		out[id] = &record{
 			uses: min(max(m.Uses, 0), maxUses), hours: m.Hours, slot: m.Slot, rev: m.Rev,
-			took: Took{Load: duration(m.Load), Run: duration(m.Run), Bytes: max(m.Bytes, 0)},
+			took: Took{Load: duration(m.Load), Run: duration(m.Run), Bytes: max(m.Bytes, 0), Ran: m.Ran},
 		}
 	}
 	return out
@@ -191,7 +203,7 @@ func (s *Store) writeLocked(resident []string) error {
 	s.boundLocked()
 	for id, m := range s.models {
 		d.Models[id] = modelV1{
-			Uses: round(m.uses), Hours: rounded(m.hours), Slot: m.slot, Rev: m.rev, Load: millis(m.took.Load), Run: millis(m.took.Run), Bytes: m.took.Bytes,
+			Uses: round(m.uses), Hours: rounded(m.hours), Slot: m.slot, Rev: m.rev, Load: millis(m.took.Load), Run: millis(m.took.Run), Bytes: m.took.Bytes, Ran: m.took.Ran,
 		}
 	}
 	b, err := json.Marshal(d)

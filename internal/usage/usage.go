@@ -76,6 +76,9 @@ type record struct {
 type Took struct {
 	Load, Run time.Duration // 0: not known
 	Bytes     int64         // in memory, all pages touched; 0: not known
+	// Ran is what runs took of the memory that all share, in bytes, by the pixels of
+	// their input; nil: not known. It must not be changed.
+	Ran map[int64]int64
 }
 
 type counters struct{ hits, loads int64 }
@@ -167,6 +170,9 @@ func (m *record) measure(st yolo.Status) {
 		m.took.Run = st.RunTook
 	}
 	m.took.Bytes = max(m.took.Bytes, st.Mapped+st.Private) // a cooled one holds less
+	if st.Ran != nil {
+		m.took.Ran = st.Ran
+	}
 }
 
 // Took returns what a revision of a model really took.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -56,6 +57,7 @@ func (l *life) status(used ...string) []yolo.Status {
 		all = append(all, yolo.Status{
 			Model: &yolo.Model{ID: id, Rev: "1"}, State: yolo.Ready, Hits: n, Loads: 1,
 			LoadTook: 20 * time.Millisecond, RunTook: 5 * time.Millisecond, Mapped: 8 << 20, Private: 2 << 20,
+			Ran: map[int64]int64{640 * 640: 7 << 20},
 		})
 	}
 	return all
@@ -98,7 +100,7 @@ func TestTheResidentSetComesBackInValueOrder(t *testing.T) {
 	l.stop(s)
 	s = l.open()
 	wantIDs(t, "resident", s.Resident(), "often", "some", "rare")
-	if took, ok := s.Took(&yolo.Model{ID: "rare", Rev: "1"}); !ok || took != (usage.Took{Load: 20 * time.Millisecond, Run: 5 * time.Millisecond, Bytes: 10 << 20}) {
+	if took, ok := s.Took(&yolo.Model{ID: "rare", Rev: "1"}); !ok || !reflect.DeepEqual(took, usage.Took{Load: 20 * time.Millisecond, Run: 5 * time.Millisecond, Bytes: 10 << 20, Ran: map[int64]int64{640 * 640: 7 << 20}}) {
 		t.Errorf("took %+v, %v", took, ok)
 	}
 	if _, ok := s.Took(&yolo.Model{ID: "rare", Rev: "2"}); ok {
@@ -178,12 +180,12 @@ func TestACorruptFileIsToldOnceAndReplaced(t *testing.T) {
 func TestValuesBeyondReasonAreBounded(t *testing.T) {
 	l := newLife(t)
 	l.stop(l.open(), "a")
-	text := `{"format":1,"at":"2026-03-02T09:00:00Z","resident":["a"],"models":{"a":{"uses":1e300,"hours":[-5,1e300],"load_ms":1e300,"run_ms":-1,"bytes":-7}}}`
+	text := `{"format":1,"at":"2026-03-02T09:00:00Z","resident":["a"],"models":{"a":{"uses":1e300,"hours":[-5,1e300],"load_ms":1e300,"run_ms":-1,"bytes":-7,"ran":{"5":-1,"-5":1,"7":9223372036854775807,"8":8}}}}`
 	if err := os.WriteFile(l.file(), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := l.open()
-	if took, _ := s.Took(&yolo.Model{ID: "a"}); took != (usage.Took{Load: 24 * time.Hour}) {
+	if took, _ := s.Took(&yolo.Model{ID: "a"}); !reflect.DeepEqual(took, usage.Took{Load: 24 * time.Hour, Ran: map[int64]int64{8: 8}}) {
 		t.Errorf("took %+v", took)
 	}
 	s.Record(l.status("b"))
