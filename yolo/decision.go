@@ -34,7 +34,18 @@ type Candidate struct {
 	Why    string        // why it was spared or must be waited for; empty: for its value
 }
 
-// A Plan is what loading a model would do, found out without doing it.
+// An Action changes a model's place in memory.
+type Action string
+
+// The actions, as the API names them.
+const (
+	Load   Action = "load"
+	Unload Action = "unload"
+	Pin    Action = "pin" // load and keep
+	Unpin  Action = "unpin"
+)
+
+// A Plan is what an action would do, found out without doing it.
 type Plan struct {
 	Model    *Model
 	State    State

@@ -127,7 +127,7 @@ type server struct {
 	routes   map[string]route
 	requests atomic.Int64 // detections asked for since the start
 	bodies   *share
-	doing    map[string]action
+	doing    map[yolo.Action]action
 	origins  *http.CrossOriginProtection
 }
 

@@ -20,8 +20,8 @@ type Residents interface {
 	Pin(m *yolo.Model) error
 	// Unpin lets a model go again.
 	Unpin(m *yolo.Model)
-	// Plan says what Load would do, and changes nothing.
-	Plan(m *yolo.Model) yolo.Plan
+	// Plan says what an action would do, and changes nothing.
+	Plan(m *yolo.Model, do yolo.Action) yolo.Plan
 }
 
 // modelsPath is what the paths of actions begin with.
@@ -31,12 +31,12 @@ const modelsPath = "/api/v2/models/"
 type action func(ctx context.Context, m *yolo.Model) error
 
 // actions are what may follow /api/v2/models/{id}/.
-func (s *server) actions() map[string]action {
-	return map[string]action{
-		"load":   s.o.Residents.Load,
-		"unload": s.o.Residents.Unload,
-		"pin":    s.pin,
-		"unpin": func(_ context.Context, m *yolo.Model) error {
+func (s *server) actions() map[yolo.Action]action {
+	return map[yolo.Action]action{
+		yolo.Load:   s.o.Residents.Load,
+		yolo.Unload: s.o.Residents.Unload,
+		yolo.Pin:    s.pin,
+		yolo.Unpin: func(_ context.Context, m *yolo.Model) error {
 			s.o.Residents.Unpin(m)
 			return nil
 		},
@@ -48,17 +48,17 @@ func (s *server) actions() map[string]action {
 func (s *server) actionRoute(path string) (route, bool) {
 	rest, ok := strings.CutPrefix(path, modelsPath)
 	id, name, both := strings.Cut(rest, "/")
-	do, known := s.doing[name]
+	do, known := s.doing[yolo.Action(name)]
 	if !ok || !both || !known || id == "" {
 		return route{}, false
 	}
 	return route{allow: "POST", own: true, serve: func(w http.ResponseWriter, r *http.Request) error {
-		return s.act(w, r, id, name, do)
+		return s.act(w, r, id, yolo.Action(name), do)
 	}}, true
 }
 
 // act does an action and answers with the model's state afterwards.
-func (s *server) act(w http.ResponseWriter, r *http.Request, id, name string, do action) error {
+func (s *server) act(w http.ResponseWriter, r *http.Request, id string, name yolo.Action, do action) error {
 	if err := s.guard(r); err != nil {
 		return err
 	}
@@ -71,10 +71,8 @@ func (s *server) act(w http.ResponseWriter, r *http.Request, id, name string, do
 	switch {
 	case m == nil:
 		return yolo.Errorf(yolo.NotFound, "no model has the folder or number %s", id)
-	case dry && name != "load":
-		return yolo.Errorf(yolo.Invalid, "dry_run is for load only: %s was not done", name)
 	case dry:
-		return writeJSON(w, http.StatusOK, newPlan(s.o.Residents.Plan(m)))
+		return writeJSON(w, http.StatusOK, newPlan(s.o.Residents.Plan(m, name)))
 	}
 	ctx, cancel := s.deadline(r.Context())
 	defer cancel()
@@ -123,7 +121,7 @@ func (s *server) modelState(m *yolo.Model) stateAnswer {
 	return a
 }
 
-// planAnswer is what a load would do.
+// planAnswer is what an action would do.
 type planAnswer struct {
 	Index    int             `json:"model_id"`
 	Folder   string          `json:"folder"`

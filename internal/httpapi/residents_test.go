@@ -37,9 +37,12 @@ func (r *residents) Load(_ context.Context, m *yolo.Model) error   { return r.no
 func (r *residents) Unload(_ context.Context, m *yolo.Model) error { return r.note("unload", m) }
 func (r *residents) Pin(m *yolo.Model) error                       { return r.note("pin", m) }
 func (r *residents) Unpin(m *yolo.Model)                           { r.note("unpin", m) }
-func (r *residents) Plan(m *yolo.Model) yolo.Plan {
+func (r *residents) Plan(m *yolo.Model, do yolo.Action) yolo.Plan {
 	p := r.plan
 	p.Model = m
+	if do != yolo.Load {
+		p.Err = yolo.Errorf(yolo.Conflict, "plan of %s", do)
+	}
 	return p
 }
 
@@ -80,7 +83,9 @@ func TestActions(t *testing.T) {
 		{"dry run", "POST", "/api/v2/models/1/load?dry_run=1", nil, 200, nil, `"dry_run":true`},
 		{"dry run off", "POST", "/api/v2/models/1/load?dry_run=0", nil, 200, []string{"load model_1"}, `"state":"ready"`},
 		{"dry run of what", "POST", "/api/v2/models/1/load?dry_run=perhaps", nil, 422, nil, "bool_parsing"},
-		{"dry run of unload", "POST", "/api/v2/models/1/unload?dry_run=1", nil, 400, nil, "unload was not done"},
+		{"dry run of unload", "POST", "/api/v2/models/1/unload?dry_run=1", nil, 200, nil, `"error":"plan of unload"`},
+		{"dry run of pin", "POST", "/api/v2/models/1/pin?dry_run=1", nil, 200, nil, `"error":"plan of pin"`},
+		{"dry run of unpin", "POST", "/api/v2/models/1/unpin?dry_run=1", nil, 200, nil, `"error":"plan of unpin"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -191,7 +191,7 @@ func TestPlan(t *testing.T) {
 func planAndLoad(t *testing.T, p *pool.Pool, told *record, id string) (steps int, ok bool) {
 	t.Helper()
 	before := statuses(p)
-	plan := p.Plan(model(id))
+	plan := p.Plan(model(id), yolo.Load)
 	if d := cmp.Diff(before, statuses(p), cmp.Comparer(func(a, b error) bool { return errors.Is(a, b) })); d != "" {
 		t.Fatalf("planning changed %s", d)
 	}
@@ -252,7 +252,7 @@ func TestAPlanNamesWhatMustBeWaitedFor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		plan := p.Plan(model("b"))
+		plan := p.Plan(model("b"), yolo.Load)
 		if plan.Err != nil || plan.Need != 120 || plan.Keep != 110 || plan.Free != 90 || len(plan.Cool) != 1 || len(plan.Close) != 0 {
 			t.Errorf("%+v", plan)
 		}
@@ -263,22 +263,61 @@ func TestAPlanNamesWhatMustBeWaitedFor(t *testing.T) {
 		if err := p.Pin(model("a")); err != nil {
 			t.Fatal(err)
 		}
-		if plan = p.Plan(model("b")); yolo.CodeOf(plan.Err) != yolo.TooBig || len(plan.Cool)+len(plan.Close) != 0 {
+		if plan = p.Plan(model("b"), yolo.Load); yolo.CodeOf(plan.Err) != yolo.TooBig || len(plan.Cool)+len(plan.Close) != 0 {
 			t.Errorf("%+v", plan)
 		}
-		if plan = p.Plan(model("c")); plan.Prepared || plan.Need != 50 || plan.Keep != 0 || plan.Err != nil || plan.Time != 0 {
+		if plan = p.Plan(model("c"), yolo.Load); plan.Prepared || plan.Need != 50 || plan.Keep != 0 || plan.Err != nil || plan.Time != 0 {
 			t.Errorf("%+v", plan)
 		}
-		if plan = p.Plan(model("a")); plan.State != yolo.Ready || plan.Need != 0 || plan.Keep != 110 {
+		if plan = p.Plan(model("a"), yolo.Load); plan.State != yolo.Ready || plan.Need != 0 || plan.Keep != 110 {
 			t.Errorf("%+v", plan)
 		}
 		if err := p.Unload(t.Context(), model("a")); yolo.CodeOf(err) != yolo.Conflict {
 			t.Errorf("a pinned model: %v", err)
 		}
 		closePool(t, p)
-		if plan = p.Plan(model("b")); yolo.CodeOf(plan.Err) != yolo.Unavailable {
+		if plan = p.Plan(model("b"), yolo.Load); yolo.CodeOf(plan.Err) != yolo.Unavailable {
 			t.Errorf("%+v", plan)
 		}
+	})
+}
+
+func TestPlansOfTheOtherActions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 260)
+		m.costs["a"], m.costs["b"] = cost(100, 50), cost(100, 50)
+		p := m.newPool(pool.Options{KeepAlive: time.Minute})
+		if plan := p.Plan(model("a"), yolo.Unload); plan.State != yolo.Unloaded || plan.Err != nil || len(plan.Close) != 0 {
+			t.Errorf("not in memory: %+v", plan)
+		}
+		l, _, err := p.Acquire(t.Context(), model("a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plan := p.Plan(model("a"), yolo.Unload); plan.Err != nil || len(plan.Close) != 1 || plan.Close[0].Bytes != 110 || plan.Close[0].Why != "in use" {
+			t.Errorf("in use: %+v", plan)
+		}
+		l.Release()
+		if plan := p.Plan(model("a"), yolo.Pin); plan.Err != nil || len(plan.Close) != 0 {
+			t.Errorf("the only pin: %+v", plan)
+		}
+		if err := p.Pin(model("a")); err != nil {
+			t.Fatal(err)
+		}
+		if plan := p.Plan(model("a"), yolo.Unload); yolo.CodeOf(plan.Err) != yolo.Conflict || len(plan.Close) != 0 {
+			t.Errorf("pinned: %+v", plan)
+		}
+		if plan := p.Plan(model("b"), yolo.Pin); plan.Err == nil || m.open() != 1 {
+			t.Errorf("a pin too many: %+v", plan)
+		}
+		if plan := p.Plan(model("a"), yolo.Unpin); len(plan.Close) != 0 {
+			t.Errorf("used a moment ago: %+v", plan)
+		}
+		time.Sleep(2 * time.Minute)
+		if plan := p.Plan(model("a"), yolo.Unpin); len(plan.Close) != 1 || m.open() != 1 {
+			t.Errorf("its keep-alive is over: %+v", plan)
+		}
+		closePool(t, p)
 	})
 }
 

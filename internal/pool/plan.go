@@ -7,12 +7,52 @@ import (
 	"lazyolo/yolo"
 )
 
-// Plan says what loading m would do now, as far as can be foreseen, and does
+// Plan says what an action on m would do now, as far as can be foreseen, and does
 // nothing: no state changes and no timer is set.
-func (p *Pool) Plan(m *yolo.Model) yolo.Plan {
+func (p *Pool) Plan(m *yolo.Model, do yolo.Action) yolo.Plan {
 	cost, prepared := p.o.Engine.Cost(m)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	switch do {
+	case yolo.Unload, yolo.Unpin:
+		return p.planLeaveLocked(m, do)
+	case yolo.Pin:
+		plan := p.planLoadLocked(m, cost, prepared)
+		if plan.Err == nil && prepared {
+			plan.Err = p.pinnableLocked(m, cost)
+		}
+		return plan
+	}
+	return p.planLoadLocked(m, cost, prepared)
+}
+
+// planLeaveLocked is Plan for Unload and Unpin: what may be closed is m itself.
+func (p *Pool) planLeaveLocked(m *yolo.Model, do yolo.Action) yolo.Plan {
+	plan := yolo.Plan{Model: m, Free: p.o.Ledger.Free()}
+	e := p.entries[m.ID]
+	if e == nil {
+		return plan
+	}
+	plan.State, plan.Prepared = e.state, e.prepared
+	closes := e.session != nil
+	if do == yolo.Unload {
+		plan.Err = e.unloadable()
+	} else {
+		keep := p.keepOfLocked(e)
+		closes = closes && e.pinned && e.leases == 0 && keep >= 0 && time.Since(e.lastUsed) >= keep
+	}
+	if plan.Err == nil && closes {
+		c := e.candidate(time.Now())
+		if e.leases > 0 {
+			c.Why = "in use"
+		}
+		plan.Close = []yolo.Candidate{c}
+	}
+	return plan
+}
+
+// planLoadLocked is Plan for Load.
+func (p *Pool) planLoadLocked(m *yolo.Model, cost Cost, prepared bool) yolo.Plan {
 	e := p.entries[m.ID]
 	shadow := &entry{model: m, cost: cost, prepared: prepared}
 	if e == nil {

@@ -160,14 +160,23 @@ func (p *Pool) Pin(m *yolo.Model) error {
 		return nil
 	}
 	if ok {
-		room := p.o.Ledger.Budget() - p.fixedLocked(e) - c.Mapped - c.Private - c.Run - p.o.WorkingRoom
-		if room < 0 {
-			return &yolo.Error{Code: yolo.NoRoom, Model: m.ID,
-				Msg: fmt.Sprintf("pinning it would leave %d MiB too little for requests (%v)", -room>>20, p.o.Ledger)}
+		if err := p.pinnableLocked(m, c); err != nil {
+			return err
 		}
 	}
 	e.pinned = true
 	return nil
+}
+
+// pinnableLocked says why pinning m, of cost c, would leave too little for requests;
+// nil: it would not.
+func (p *Pool) pinnableLocked(m *yolo.Model, c Cost) error {
+	room := p.o.Ledger.Budget() - p.fixedLocked(p.entries[m.ID]) - c.Mapped - c.Private - c.Run - p.o.WorkingRoom
+	if room >= 0 {
+		return nil
+	}
+	return &yolo.Error{Code: yolo.NoRoom, Model: m.ID,
+		Msg: fmt.Sprintf("pinning it would leave %d MiB too little for requests (%v)", -room>>20, p.o.Ledger)}
 }
 
 // Unpin lets a model be cooled and closed again.

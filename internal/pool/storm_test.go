@@ -102,7 +102,7 @@ func caller(t *testing.T, p *pool.Pool, m *machine, r *rand.Rand) {
 		case 5:
 			m.forget(id)
 		case 8:
-			_ = p.Plan(model(id))
+			_ = p.Plan(model(id), []yolo.Action{yolo.Load, yolo.Unload, yolo.Pin, yolo.Unpin}[r.IntN(4)])
 			if l, _, err := p.AcquireWithin(ctx, model(id), 0); err == nil {
 				l.Release()
 			} else if yolo.CodeOf(err) != yolo.Unavailable {

@@ -82,9 +82,15 @@ func (p *Pool) restDueLocked() bool {
 // keepLocked is how long e stays in memory unused: what the last request said, or
 // its labels, or the pool's; negative: for ever.
 func (p *Pool) keepLocked(e *entry) time.Duration {
-	switch {
-	case e.pinned:
+	if e.pinned {
 		return yolo.KeepAliveForever
+	}
+	return p.keepOfLocked(e)
+}
+
+// keepOfLocked is keepLocked as if e were not pinned.
+func (p *Pool) keepOfLocked(e *entry) time.Duration {
+	switch {
 	case e.keep != nil:
 		return *e.keep
 	case e.model.KeepAlive != nil:

@@ -76,7 +76,7 @@ func TestLoadUnloadPinUnpin(t *testing.T) {
 		{"b/unload", 200, "unloaded", false, "[2]"},
 		{"b/unload", 200, "unloaded", false, "[2]"},
 		{"z/load", 404, "", false, "[2]"},
-		{"c/unload?dry_run=1", 400, "", false, "[2]"},
+		{"c/unload?dry_run=1", 200, "ready", false, "[2]"},
 	}
 	for _, step := range steps {
 		var got modelState
@@ -129,6 +129,18 @@ func TestADryRunLoadsNothing(t *testing.T) {
 	}
 	if p := dry("a"); p.State != "ready" || p.Need != 0 {
 		t.Errorf("%+v", p)
+	}
+	var unload struct {
+		Close []struct {
+			Folder string
+			MB     float64
+		}
+	}
+	if s.act(t, "/api/v2/models/a/unload?dry_run=1", &unload); len(unload.Close) != 1 || unload.Close[0].Folder != "a" || unload.Close[0].MB <= 0 {
+		t.Errorf("%+v", unload)
+	}
+	if m := s.memory(t); len(m.Loaded) != 1 {
+		t.Errorf("a dry run unloaded: %v", m.Loaded)
 	}
 }
 
