@@ -13,6 +13,7 @@ import (
 
 // A waiter is a caller of Acquire who waits for a model.
 type waiter struct {
+	since  time.Time
 	done   chan error // one answer, buffered
 	lease  *Lease     // set before a nil answer
 	absent bool       // nobody takes the answer: the model is loaded for who asks next
@@ -143,7 +144,7 @@ func (p *Pool) joinLocked(e *entry) (*waiter, error) {
 	}
 	p.refusing = p.refusing && p.waiting > p.o.MaxQueue/2
 	p.yieldLocked(e)
-	w := &waiter{done: make(chan error, 1)}
+	w := &waiter{since: time.Now(), done: make(chan error, 1)}
 	e.waiters = append(e.waiters, w)
 	p.waiting++
 	if e.state == yolo.Unloaded {
@@ -192,6 +193,7 @@ type Lease struct {
 	pool    *Pool
 	entry   *entry
 	session Session
+	since   time.Time    // when it was asked for
 	gentle  bool         // it waits for no memory and makes no room
 	ran     atomic.Int64 // nanoseconds of the last run that ended well
 	once    sync.Once
@@ -199,12 +201,13 @@ type Lease struct {
 
 // lendLocked grants a lease of a ready model.
 func (p *Pool) lendLocked(e *entry) *Lease {
+	now := time.Now()
 	p.leases++
 	e.leases++
 	p.provenLocked(e)
 	e.keep = nil
-	e.used(time.Now())
-	return &Lease{pool: p, entry: e, session: e.session}
+	e.used(now)
+	return &Lease{pool: p, entry: e, session: e.session, since: now}
 }
 
 // Model returns the model that was lent.

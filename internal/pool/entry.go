@@ -136,6 +136,7 @@ func (p *Pool) answerLocked(e *entry, err error) {
 		p.waiting--
 		if err == nil && !w.absent {
 			w.lease = p.lendLocked(e)
+			w.lease.since = w.since
 		}
 		w.done <- err
 	}

@@ -13,7 +13,7 @@ import (
 // helpRequestLocked makes room for the head of the working line; false: there
 // can never be enough.
 func (p *Pool) helpRequestLocked(r *request) bool {
-	if r.entry.cooling || !r.aside && p.fullLocked() {
+	if r.entry.cooling || !r.aside && p.fullLocked() || p.loadFirstLocked(r) {
 		return true
 	}
 	deficit := p.requestNeedLocked(r) - p.o.Ledger.Free() - p.comingLocked()
@@ -35,7 +35,7 @@ func (p *Pool) helpLoadLocked(e *entry) error {
 		return p.tooBig(e, whole)
 	}
 	if deficit := need - p.o.Ledger.Free() - p.comingLocked() - p.drainingLocked(); deficit > 0 && !p.reclaimLocked(deficit, e) {
-		if !p.drainBusyLocked(deficit, e) && p.stuckLocked() {
+		if deficit > p.endingLocked(e) && !p.drainBusyLocked(deficit, e) && p.stuckLocked() {
 			return p.noRoom(e, need)
 		}
 		return nil
@@ -52,6 +52,21 @@ func (p *Pool) helpLoadLocked(e *entry) error {
 		return p.noRoom(e, over)
 	}
 	return nil
+}
+
+// endingLocked is what can be taken, without closing anything in use, once the runs
+// under way have ended: a load that it suffices for waits for them.
+func (p *Pool) endingLocked(except *entry) int64 {
+	if p.active == 0 {
+		return 0
+	}
+	n := p.runs.reserved + p.works.reserved
+	for _, e := range p.entries {
+		if e != except && e.session != nil && e.warm && !e.rigid && !e.pinned && (e.running > 0 || !e.coolable()) {
+			n += e.cost.Mapped
+		}
+	}
+	return n
 }
 
 // wholeNeed is what e needs to be loaded and then to run.

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -13,10 +14,11 @@ import (
 type request struct {
 	entry  *entry
 	lease  *Lease // nil: nobody's
-	work   int64  // pictures and tensors, in bytes
-	run    int64  // arena, in bytes
-	pixels int64  // of the run's input
-	aside  bool   // it runs no model
+	since  time.Time // when its model was asked for
+	work   int64 // pictures and tensors, in bytes
+	run    int64 // arena, in bytes
+	pixels int64 // of the run's input
+	aside  bool  // it runs no model
 	done   chan error
 }
 
@@ -31,7 +33,7 @@ type Reservation struct {
 // mapped pages if they were given back. It waits in line behind other requests,
 // never for a load. What can never fit is refused at once, TooLarge.
 func (l *Lease) Reserve(ctx context.Context, work, pixels int64) (*Reservation, error) {
-	r := &request{entry: l.entry, lease: l, work: work, pixels: pixels, done: make(chan error, 1)}
+	r := &request{entry: l.entry, lease: l, since: l.since, work: work, pixels: pixels, done: make(chan error, 1)}
 	return l.pool.reserve(ctx, r, l.gentle)
 }
 
@@ -39,7 +41,7 @@ func (l *Lease) Reserve(ctx context.Context, work, pixels int64) (*Reservation, 
 // waits in the same line, but does not count against MaxRuns.
 func (p *Pool) Reserve(ctx context.Context, work int64) (*Reservation, error) {
 	e := &entry{model: &yolo.Model{}, warm: true} // nobody's
-	return p.reserve(ctx, &request{entry: e, work: work, aside: true, done: make(chan error, 1)}, false)
+	return p.reserve(ctx, &request{entry: e, since: time.Now(), work: work, aside: true, done: make(chan error, 1)}, false)
 }
 
 // reserve grants r when its turn has come; a gentle caller does not wait.
@@ -84,7 +86,12 @@ func (p *Pool) lineUp(r *request, gentle bool) (granted bool, err error) {
 	}
 	p.refusing = p.refusing && p.waiting > p.o.MaxQueue/2
 	p.yieldLocked(r.entry)
-	p.working = append(p.working, r)
+	// Who asked for its model first comes first: a wait for a load is not followed by
+	// one behind all who came meanwhile.
+	at, _ := slices.BinarySearchFunc(p.working, r, func(a, b *request) int {
+		return cmp.Or(a.since.Compare(b.since), -1) // behind its equals
+	})
+	p.working = slices.Insert(p.working, at, r)
 	p.waiting++
 	p.scheduleLocked()
 	return false, nil

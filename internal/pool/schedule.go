@@ -18,10 +18,18 @@ import (
 //  2. the head of the load line, when its memory and a slot are free;
 //  3. for whichever head is held up: room is made, or it is told why there is none.
 //
-// Nobody overtakes a head. What a waiting load needs is kept from new
-// reservations, but for the only one: runs end, so one at a time is always let
-// through, and the load gets its memory when it ends.
+// Nobody overtakes a head. What a waiting load needs is kept from new reservations
+// while others run. When none does, who asked first goes first: the load, if nothing
+// but that memory is missing, or the reservation. Requests of models that are to be
+// closed are always let through: the load waits for their leases.
 func (p *Pool) scheduleLocked() {
+	for p.passLocked() {
+	}
+}
+
+// passLocked is one pass of scheduleLocked; again: a load was refused, so what was
+// kept for it is free.
+func (p *Pool) passLocked() (again bool) {
 	for len(p.working) > 0 && p.grantLocked(p.working[0]) {
 		r := p.working[0]
 		p.working = p.working[1:]
@@ -43,11 +51,13 @@ func (p *Pool) scheduleLocked() {
 		e := p.loads[0]
 		err := p.helpLoadLocked(e)
 		if err == nil {
-			return
+			break
 		}
 		p.loads = p.loads[1:]
 		p.failLocked(e, err)
+		again = true
 	}
+	return again
 }
 
 // grantLocked gives r its memory if it is free.
@@ -56,11 +66,7 @@ func (p *Pool) grantLocked(r *request) bool {
 	if e.cooling || !r.aside && p.fullLocked() {
 		return false
 	}
-	keep := int64(0)
-	if p.active > 0 && len(p.loads) > 0 {
-		keep = p.loadNeed(p.loads[0])
-	}
-	if p.o.Ledger.Free()-keep < p.requestNeedLocked(r) {
+	if p.o.Ledger.Free()-p.keepForLoadLocked(r) < p.requestNeedLocked(r) {
 		return false
 	}
 	if !e.warm {
@@ -86,6 +92,46 @@ func (p *Pool) grantLocked(r *request) bool {
 func (p *Pool) countLocked() {
 	p.o.Ledger.Set(ledger.Running, p.runs.counted())
 	p.o.Ledger.Set(ledger.Working, p.works.counted())
+}
+
+// keepForLoadLocked is what r must leave to the head of the load line.
+func (p *Pool) keepForLoadLocked(r *request) int64 {
+	if len(p.loads) == 0 || r.entry.state == yolo.Draining || p.active == 0 && !p.loadFirstLocked(r) {
+		return 0
+	}
+	return p.loadNeed(p.loads[0])
+}
+
+// loadFirstLocked reports whether, nothing running, the head of the load line goes
+// before r: it came first, and all it needs can be made free now.
+func (p *Pool) loadFirstLocked(r *request) bool {
+	if p.active > 0 || len(p.loads) == 0 || p.loading >= p.o.MaxLoads || r.entry.state == yolo.Draining {
+		return false
+	}
+	e := p.loads[0]
+	if len(e.waiters) == 0 || !e.waiters[0].since.Before(r.since) {
+		return false
+	}
+	leaving := p.leavingLocked()
+	deficit := p.loadNeed(e) - p.o.Ledger.Free() - p.comingLocked()
+	for _, o := range leaving {
+		deficit -= o.gain()
+	}
+	c := p.chooseLocked(deficit, e, p.closableLocked)
+	return c.left <= 0 && (!e.prepared || p.overcommitLocked(e, slices.Concat(leaving, c.shut)...) <= 0)
+}
+
+// leavingLocked lists the draining models whose requests have run: their last leases
+// are about to come back.
+func (p *Pool) leavingLocked() []*entry {
+	var found []*entry
+	for _, e := range p.entries {
+		if e.state == yolo.Draining && e.session != nil && e.running == 0 &&
+			!slices.ContainsFunc(p.working, func(r *request) bool { return r.entry == e }) {
+			found = append(found, e)
+		}
+	}
+	return found
 }
 
 // fullLocked reports whether as many models run as may at once.
