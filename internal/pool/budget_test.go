@@ -61,6 +61,28 @@ func TestCoolingComesBeforeClosing(t *testing.T) {
 	})
 }
 
+// What the arena does not give back is not asked for again and again: the pages of
+// another model make up for it.
+func TestAnArenaThatKeepsARest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 300)
+		m.residue = 5
+		m.costs["a"], m.costs["b"] = cost(90, 10), cost(90, 10) // 99 each, and a rest of 5
+		p := m.newPool(pool.Options{KeepAlive: -1, IdleAfter: time.Second})
+		for _, work := range []int64{1, 96} {
+			for _, id := range []string{"a", "b"} {
+				if err := request(t.Context(), p, id, work, time.Second); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if m.count("a") != 1 || m.count("b") != 1 {
+			t.Error("a model was closed")
+		}
+		closePool(t, p)
+	})
+}
+
 func TestClosingMakesRoomWhenCoolingCannot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine(t, 200)

@@ -29,6 +29,7 @@ type machine struct {
 	costs   map[string]pool.Cost
 	takes   map[string]int64             // arena of a run, where that is not what it costs
 	fail    func(id string, n int) error // n counts the loads of id from 1
+	residue int64                        // arena that Shrink leaves
 	deaf    bool                         // loads succeed although the pool has closed
 	childOf map[string]int64             // memory that preparing takes; not in it: prepared
 
@@ -134,7 +135,7 @@ func (m *machine) Shrink() {
 	pass(m.slow)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.arena, m.buffers = m.inUse, m.lent
+	m.arena, m.buffers = max(m.inUse, min(m.arena, m.residue)), m.lent
 }
 
 // forget loses what was prepared of a model.

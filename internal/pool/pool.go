@@ -145,6 +145,7 @@ type Pool struct {
 	works     shared            // the same of the buffers
 	alone     *request          // it began to run with an empty arena, and no other began since
 	shrinking bool
+	residue   int64     // slack that the last shrink left; a request that ends may change that
 	leases    int       // held now, over all models
 	waiting   int       // callers in either queue
 	refusing  bool      // the queues were full when last asked

@@ -157,8 +157,11 @@ type choice struct {
 	left  int64 // bytes still missing after all that
 }
 
-// slackLocked is what arena and buffers hold and no request uses.
-func (p *Pool) slackLocked() int64 { return p.runs.slack() + p.works.slack() }
+// slackLocked is what arena and buffers hold, no request uses and a shrink may give
+// back.
+func (p *Pool) slackLocked() int64 {
+	return max(0, p.runs.slack()+p.works.slack()-p.residue)
+}
 
 // chooseLocked picks the steps that give back n bytes: what arena and buffers hold
 // and no request uses, then the pages of models that are not running, then the sessions that
@@ -321,6 +324,7 @@ func (p *Pool) shrinkLocked() {
 		defer p.mu.Unlock()
 		p.shrinking = false
 		p.observeLocked()
+		p.residue = p.runs.slack() + p.works.slack()
 		p.scheduleLocked()
 	})
 }

@@ -13,12 +13,12 @@ import (
 // A request waits for working memory.
 type request struct {
 	entry  *entry
-	lease  *Lease // nil: nobody's
+	lease  *Lease    // nil: nobody's
 	since  time.Time // when its model was asked for
-	work   int64 // pictures and tensors, in bytes
-	run    int64 // arena, in bytes
-	pixels int64 // of the run's input
-	aside  bool  // it runs no model
+	work   int64     // pictures and tensors, in bytes
+	run    int64     // arena, in bytes
+	pixels int64     // of the run's input
+	aside  bool      // it runs no model
 	done   chan error
 }
 
@@ -133,6 +133,7 @@ func (v *Reservation) Release() {
 	p.learnLocked(r)
 	p.runs.release(r.run)
 	p.works.release(r.work)
+	p.residue = 0
 	if time.Since(p.observed) > observeEvery {
 		p.observeLocked()
 	} else {

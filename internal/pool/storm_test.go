@@ -49,6 +49,9 @@ func storm(t *testing.T, seed uint64) {
 			m.childOf[id] = 50 + int64(r.IntN(150))
 		}
 	}
+	if r.IntN(2) == 0 {
+		m.residue = int64(r.IntN(15))
+	}
 	unlucky := r.IntN(8)
 	m.fail = func(id string, n int) error {
 		if n%3 == 0 && id == fmt.Sprint(unlucky) {
