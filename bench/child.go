@@ -24,13 +24,8 @@ func child(args []string) {
 	switch {
 	case args[0] == "bare" && len(args) == 4:
 		err = bareChild(args[1], args[2], args[3])
-	case args[0] == "spin":
-		go func() {
-			for turns := 0; ; turns++ { // what the loader is compared with
-				_ = turns
-			}
-		}()
-		_, err = io.Copy(io.Discard, os.Stdin)
+	case args[0] == "resident" && len(args) == 4:
+		err = residentChild(args[1], args[2], args[3])
 	default:
 		err = fmt.Errorf("%q: the bench takes no arguments", args)
 	}
@@ -141,6 +136,6 @@ func (h *helper) loop(d time.Duration) error {
 // stop ends the child.
 func (h *helper) stop() {
 	_ = h.in.Close()
-	_ = h.cmd.Process.Kill() // a spinning one hears nothing
+	_ = h.cmd.Process.Kill()
 	_ = h.cmd.Wait()
 }

@@ -1,13 +1,45 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"lazyolo/internal/catalog"
+	"lazyolo/internal/detect"
+	"lazyolo/internal/engine"
+	"lazyolo/internal/imaging"
+	"lazyolo/internal/ledger"
+	"lazyolo/internal/machine"
+	"lazyolo/internal/pool"
+	"lazyolo/internal/turbojpeg"
+	"lazyolo/yolo"
 )
 
+// What runs beside the resident model.
+const (
+	besideLoader  = "loader"  // a goroutine that loads and unloads others without pause
+	besideSpinner = "spinner" // a goroutine that only counts
+)
+
+// A residence is what a resident child measured.
+type residence struct {
+	Took  sample // seconds
+	Loads int
+}
+
 // residentTable measures whether loading others disturbs a model in use.
-func residentTable(ctx context.Context, out *report, b *work) (err error) {
+func residentTable(ctx context.Context, out *report, b *work) error {
 	if !b.yolo {
 		return nil // the head of the report says why
 	}
@@ -15,35 +47,28 @@ func residentTable(ctx context.Context, out *report, b *work) (err error) {
 	if err := f.prepared(ctx); err != nil {
 		return err
 	}
-	p, err := f.start(ctx)
+	h, err := b.startChild(ctx, "resident", "resident", f.dir(), f.cache(), strconv.Itoa(b.rounds.steady))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.stop()) }()
-	d, err := newDetection(b.picture, 0)
-	if err != nil {
-		return err
-	}
+	defer h.stop()
 	var loading, spinning, both sample
 	var loads int
 	const rounds = 3
 	for i := range rounds {
 		progress("resident model, round %d of %d", i+1, rounds)
-		beside := &loader{}
-		a, err := b.beside(ctx, p, d, func(ctx context.Context) error { return beside.run(ctx, p) })
-		if err != nil {
-			return err
+		var beside [2]residence
+		for k, what := range []string{besideLoader, besideSpinner} {
+			if beside[k], err = h.resident(what); err != nil {
+				return err
+			}
 		}
-		s, err := b.besideSpin(ctx, p, d)
-		if err != nil {
-			return err
-		}
-		loads += beside.loads
-		loading, spinning = append(loading, a.percentile(99)), append(spinning, s.percentile(99))
+		loads += beside[0].Loads
+		loading, spinning = append(loading, beside[0].Took.percentile(99)), append(spinning, beside[1].Took.percentile(99))
 		both = append(both, loading[i]/spinning[i])
 	}
 	out.section("A resident model while others load", fmt.Sprintf(
-		"p99 of %d requests, three times (%d in all), one after the other, while other models load and unload without pause (%d loads), over the same beside a process that spins.",
+		"p99 of %d detections, three times (%d in all), one after the other, while a goroutine loads and unloads other models without pause (%d loads), over the same beside a goroutine that spins. Engine, pool and detector as in the server, in one process and without HTTP, whose clients would take a core of their own.",
 		b.rounds.steady, rounds*b.rounds.steady, loads))
 	out.table([]figure{
 		{what: "p99 beside the loader over p99 beside the spinner", in: asRatio, measured: sample{loading.median() / spinning.median()}, most: 1.15},
@@ -54,47 +79,101 @@ func residentTable(ctx context.Context, out *report, b *work) (err error) {
 	return nil
 }
 
-// beside asks for the resident model while other runs.
-func (b *work) beside(ctx context.Context, p *process, d detection, other func(context.Context) error) (sample, error) {
-	inner, stop := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- other(inner) }()
-	var times sample
-	var err error
-	for i := range 5 + b.rounds.steady {
-		took, e := p.mustDetect(ctx, d)
-		if err = e; err != nil {
+// resident has a resident child measure beside something.
+func (h *helper) resident(beside string) (r residence, err error) {
+	if _, err := fmt.Fprintln(h.in, beside); err != nil {
+		return r, err
+	}
+	line, err := h.out.ReadString('\n')
+	if err != nil {
+		return r, fmt.Errorf("%s: %w", h.name, err)
+	}
+	return r, json.Unmarshal([]byte(line), &r)
+}
+
+// A resident is the server's inside: no HTTP.
+type resident struct {
+	models   *catalog.Catalog
+	pool     *pool.Pool
+	detector *detect.Detector
+	picture  []byte
+}
+
+// residentChild answers each line of its input, which says what runs beside, with
+// the times of n detections.
+func residentChild(dir, cache, count string) error {
+	n, err := strconv.Atoi(count)
+	if err != nil {
+		return err
+	}
+	r := &resident{}
+	if r.picture, err = os.ReadFile(pictureFile); err != nil {
+		return err
+	}
+	log := slog.New(slog.DiscardHandler)
+	e, err := engine.New(engine.Options{Log: log, Library: os.Getenv("ORT_LIBRARY"), CacheDir: cache,
+		Worker: func() *exec.Cmd { return exec.Command("false") }}) // all is prepared
+	if err != nil {
+		return err
+	}
+	if r.models, err = catalog.Open(catalog.Options{Dir: dir, Log: log}); err != nil {
+		return err
+	}
+	r.pool, err = pool.New(pool.Options{Engine: e, Memory: e, Ledger: ledger.New(4 << 30), Log: log, MaxRuns: machine.CPUs(),
+		MinResident: 250 * time.Millisecond, KeepAlive: -1, Policy: pool.CostAware, WorkingRoom: 16 * mb})
+	if err != nil {
+		return err
+	}
+	r.detector = detect.New(r.models, r.pool, detect.Options{Conf: 0.25, IoU: 0.45, Buffers: e.Store(),
+		Pictures: &imaging.Codec{JPEG: new(turbojpeg.Library), Buffers: e.Store()}})
+	ctx := context.Background()
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		got, err := r.measure(ctx, strings.TrimSpace(lines.Text()), n)
+		if err != nil {
+			return err
+		}
+		if err := json.NewEncoder(os.Stdout).Encode(got); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measure times n detections beside something.
+func (r *resident) measure(ctx context.Context, beside string, n int) (got residence, err error) {
+	var ended atomic.Bool
+	var other sync.WaitGroup
+	var failed error
+	other.Go(func() {
+		if beside == besideLoader {
+			got.Loads, failed = r.load(ctx, &ended)
+			return
+		}
+		for !ended.Load() {
+		}
+	})
+	const warm = 5
+	for i := range warm + n {
+		began := time.Now()
+		if _, err = r.detector.Detect(ctx, yolo.Request{Model: "0", Image: r.picture}); err != nil {
 			break
 		}
-		if i >= 5 {
-			times = append(times, took.Seconds())
+		if i >= warm {
+			got.Took = append(got.Took, time.Since(began).Seconds())
 		}
 	}
-	stop()
-	return times, errors.Join(err, <-done)
+	ended.Store(true)
+	other.Wait()
+	return got, errors.Join(err, failed)
 }
 
-func (b *work) besideSpin(ctx context.Context, p *process, d detection) (sample, error) {
-	h, err := b.startChild(ctx, "spinner", "spin")
-	if err != nil {
-		return nil, err
-	}
-	defer h.stop()
-	return b.beside(ctx, p, d, func(context.Context) error { return nil })
-}
-
-// A loader loads and unloads models 1 to 5 without pause.
-type loader struct{ loads int }
-
-func (l *loader) run(ctx context.Context, p *process) error {
-	for ; ; l.loads++ {
-		for _, action := range []string{"load", "unload"} {
-			if err := p.do(ctx, 1+l.loads%cycleModels, action); err != nil {
-				if ctx.Err() != nil {
-					return nil
-				}
-				return err
-			}
+// load loads and unloads models 1 to 5 without pause, and counts.
+func (r *resident) load(ctx context.Context, ended *atomic.Bool) (n int, err error) {
+	for ; err == nil && !ended.Load(); n++ {
+		m, _ := r.models.Model(strconv.Itoa(1 + n%cycleModels))
+		if err = r.pool.Load(ctx, m); err == nil {
+			err = r.pool.Unload(ctx, m)
 		}
 	}
+	return n, err
 }

@@ -11,6 +11,7 @@ import (
 
 	"lazyolo/internal/catalog"
 	"lazyolo/internal/config"
+	"lazyolo/internal/engine"
 	"lazyolo/internal/machine"
 	"lazyolo/internal/ort"
 	"lazyolo/internal/turbojpeg"
@@ -120,7 +121,7 @@ func (x *examination) machine(c *config.Config) {
 
 func (x *examination) cache(c *config.Config) {
 	const cost = "prepared models stay in memory and are made anew at each start: a first request may take seconds"
-	e, err := newEngine(c, slog.New(slog.DiscardHandler))
+	e, err := engine.New(engineOptions(c, slog.New(slog.DiscardHandler)))
 	switch {
 	case err != nil:
 		x.fail("cache", err, "")
@@ -132,7 +133,7 @@ func (x *examination) cache(c *config.Config) {
 	default:
 		x.line("cache", "%s (at most %d MiB)", c.CacheDir, c.CacheMax>>20)
 	}
-	if err := e.cache.Close(); err != nil {
+	if err := e.Close(); err != nil {
 		x.line("cache", "%v", err)
 	}
 }

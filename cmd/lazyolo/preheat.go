@@ -9,12 +9,21 @@ import (
 	"lazyolo/internal/config"
 	"lazyolo/internal/pool"
 	"lazyolo/internal/usage"
+	"lazyolo/yolo"
 )
 
 // openUsage reads how the models were used.
 func (s *server) openUsage() {
 	s.usage = usage.Open(usage.Options{Dir: s.c.StateDir, Models: s.c.ModelsPath, Log: s.log})
-	s.engine.remember(s.usage.Took)
+}
+
+// ran is what runs of a model took in earlier processes.
+func (s *server) ran(m *yolo.Model) map[int64]int64 {
+	if s.usage == nil {
+		return nil
+	}
+	took, _ := s.usage.Took(m)
+	return took.Ran
 }
 
 // warmUp loads the models that are to be there from the start, then those that are
@@ -46,7 +55,7 @@ func (s *server) warmUp(ctx context.Context) {
 // loadAhead loads a model that nobody asked for yet.
 func (s *server) loadAhead(ctx context.Context, id string, keep time.Duration) (again bool) {
 	m, ok := s.models.Model(id)
-	if !ok || s.engine.ready() != nil {
+	if !ok || s.engine.Ready() != nil {
 		return false // removed since then, or nothing can be loaded
 	}
 	err := s.detector.Preheat(ctx, m, keep)

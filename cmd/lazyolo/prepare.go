@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lazyolo/internal/config"
+	"lazyolo/internal/engine"
 	"lazyolo/internal/prepare"
 	"lazyolo/yolo"
 )
@@ -22,12 +23,12 @@ func prepareModels(ctx context.Context, c *config.Config, s sys) error {
 	if err != nil {
 		return err
 	}
-	e, err := newEngine(c, log)
+	e, err := engine.New(engineOptions(c, log))
 	if err != nil {
 		return err
 	}
-	defer e.cache.Close()
-	if err := e.ready(); err != nil {
+	defer e.Close()
+	if err := e.Ready(); err != nil {
 		return err
 	}
 	chosen := models.All()
@@ -44,7 +45,7 @@ func prepareModels(ctx context.Context, c *config.Config, s sys) error {
 	failed := 0
 	for i, m := range chosen {
 		fmt.Fprintf(s.stdout, "[%d/%d] %s ", i+1, len(chosen), m.ID)
-		said, err := e.prepareAndTell(ctx, m)
+		said, err := prepareAndTell(ctx, e.Cache(), m)
 		if err != nil {
 			failed++
 			said = err.Error()
@@ -57,12 +58,12 @@ func prepareModels(ctx context.Context, c *config.Config, s sys) error {
 	return nil
 }
 
-func (e *engine) prepareAndTell(ctx context.Context, m *yolo.Model) (string, error) {
-	if info, ok := e.cache.Known(m); ok {
+func prepareAndTell(ctx context.Context, cache *prepare.Cache, m *yolo.Model) (string, error) {
+	if info, ok := cache.Known(m); ok {
 		return fmt.Sprintf("is prepared (%d MiB)", info.Bytes>>20), nil
 	}
 	start := time.Now()
-	f, err := e.cache.Prepare(ctx, m, prepare.How{})
+	f, err := cache.Prepare(ctx, m, prepare.How{})
 	if err != nil {
 		return "", err
 	}

@@ -19,12 +19,14 @@ import (
 	"lazyolo/internal/catalog"
 	"lazyolo/internal/config"
 	"lazyolo/internal/detect"
+	"lazyolo/internal/engine"
 	"lazyolo/internal/httpapi"
 	"lazyolo/internal/imaging"
 	"lazyolo/internal/ledger"
 	"lazyolo/internal/machine"
 	"lazyolo/internal/pool"
 	"lazyolo/internal/prepare"
+	"lazyolo/internal/simulate"
 	"lazyolo/internal/turbojpeg"
 	"lazyolo/internal/usage"
 )
@@ -56,12 +58,13 @@ type server struct {
 	models   *catalog.Catalog
 	demo     bool // the embedded demo model is served
 	ledger   *ledger.Ledger
-	engine   *engine
+	engine   *engine.Engine
 	pool     *pool.Pool
 	detector *detect.Detector
-	annotate *annotate.Writer // nil when pictures are not saved
-	usage    *usage.Store     // once it listens
-	warmedUp atomic.Bool      // the models to be there from the start are
+	annotate *annotate.Writer   // nil when pictures are not saved
+	usage    *usage.Store       // once it listens
+	trace    *simulate.Recorder // nil: uses are not recorded
+	warmedUp atomic.Bool        // the models to be there from the start are
 	http     *http.Server
 }
 
@@ -74,14 +77,22 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 	if s.models, s.demo, err = openModels(c, log); err != nil {
 		return nil, err
 	}
-	if s.engine, err = newEngine(c, log); err != nil {
+	eo := engineOptions(c, log)
+	// A run that wants more than its reservation fails instead of growing the process.
+	eo.ArenaMax, eo.Ran = s.ledger.Budget()-baseMemory, s.ran
+	if s.engine, err = engine.New(eo); err != nil {
 		return nil, err
 	}
-	if err := s.engine.ready(); err != nil {
+	if err := s.engine.Ready(); err != nil {
 		log.Error("inference is not possible", "err", err)
 	}
+	if c.TraceFile != "" {
+		if s.trace, err = simulate.NewRecorder(c.TraceFile, maxTrace); err != nil {
+			return nil, hinted{err, "set TRACE_FILE to a file that can be written, or leave it out"}
+		}
+	}
 	events := httpapi.NewEvents()
-	if s.pool, err = newPool(c, s.ledger, s.engine, events, log); err != nil {
+	if s.pool, err = s.newPool(events); err != nil {
 		return nil, err
 	}
 	o := httpapi.Options{
@@ -91,7 +102,7 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 		Residents: s.pool, Events: events, BodyShare: bodyShare(c, s.ledger.Budget()),
 	}
 	pictures := &imaging.Codec{MaxPixels: c.MaxPixels, JPEG: new(turbojpeg.Library), Fast: c.Decode == config.DecodeFast,
-		Buffers: &s.engine.buffers}
+		Buffers: s.engine.Store()}
 	painter := annotate.NewPainter(pictures, concurrency(c), s.room)
 	o.Render = painter.Render
 	if c.SaveAnnotated {
@@ -103,7 +114,7 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 		o.Annotate = s.annotate
 	}
 	s.detector = detect.New(s.models, s.pool, detect.Options{
-		Conf: float64(c.ConfThres), IoU: float64(c.IoUThres), Pictures: pictures, Buffers: &s.engine.buffers,
+		Conf: float64(c.ConfThres), IoU: float64(c.IoUThres), Pictures: pictures, Buffers: s.engine.Store(),
 	})
 	handler, err := httpapi.New(s.detector, served{s.models, s.pool}, o)
 	if err != nil {
@@ -121,21 +132,25 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 }
 
 // newPool makes the pool over the engine, within the ledger's budget.
-func newPool(c *config.Config, l *ledger.Ledger, e *engine, events *httpapi.Events, log *slog.Logger) (*pool.Pool, error) {
-	// A run that wants more than its reservation fails instead of growing the process.
-	e.arenaMax = l.Budget() - baseMemory
-	policy := pool.CostAware
-	if c.EvictionPolicy == config.PolicyLRU {
-		policy = pool.LRU
-	}
-	return pool.New(pool.Options{
-		Engine: e, Memory: e, Ledger: l, Log: log,
-		MaxRuns: concurrency(c), MaxQueue: c.MaxQueue, LoadTimeout: c.LoadTimeout,
-		MinResident: minResident, KeepAlive: c.KeepAlive, NeverEvict: c.LRUCache != nil && !*c.LRUCache,
-		Policy: policy, WorkingRoom: workingRoom, IdleAfter: idleAfter, Idle: e.rest,
+func (s *server) newPool(events *httpapi.Events) (*pool.Pool, error) {
+	o := pool.Options{
+		Engine: s.engine, Memory: s.engine, Ledger: s.ledger, Log: s.log,
+		MaxRuns: concurrency(s.c), MaxQueue: s.c.MaxQueue, LoadTimeout: s.c.LoadTimeout,
+		MinResident: minResident, KeepAlive: s.c.KeepAlive, NeverEvict: s.c.LRUCache != nil && !*s.c.LRUCache,
+		Policy: pool.CostAware, WorkingRoom: workingRoom, IdleAfter: idleAfter, Idle: s.engine.Rest,
 		Observe: events.Transition, Decide: events.Decide,
-	})
+	}
+	if s.c.EvictionPolicy == config.PolicyLRU {
+		o.Policy = pool.LRU
+	}
+	if s.trace != nil {
+		o.Used = s.trace.Record
+	}
+	return pool.New(o)
 }
+
+// maxTrace bounds the file of TRACE_FILE: 5 million uses.
+const maxTrace = 256 * mib
 
 // minResident bounds how fast two models can push each other out.
 const minResident = 250 * time.Millisecond
@@ -224,7 +239,13 @@ func (s *server) close() error {
 		within(s.annotate.Close)
 	}
 	within(s.pool.Close)
-	return errors.Join(append(errs, s.engine.cache.Close())...)
+	if s.trace != nil {
+		errs = append(errs, s.trace.Close())
+		if n := s.trace.Dropped(); n > 0 {
+			s.log.Warn("uses of models are missing in TRACE_FILE: it is full, or the disk too slow", "missing", n)
+		}
+	}
+	return errors.Join(append(errs, s.engine.Close())...)
 }
 
 // greet says where the server is and how to try it.
@@ -241,7 +262,7 @@ func (s *server) greet(out sys, port int) {
 func (s *server) prepareAll(ctx context.Context) {
 	for _, m := range s.models.All() {
 		for {
-			if ctx.Err() != nil || s.engine.ready() != nil {
+			if ctx.Err() != nil || s.engine.Ready() != nil {
 				return
 			}
 			done, err := s.pool.Ahead(ctx, m)
@@ -258,13 +279,13 @@ func (s *server) prepareAll(ctx context.Context) {
 			}
 		}
 	}
-	s.engine.rest()
+	s.engine.Rest()
 }
 
 func (s *server) health() httpapi.Health {
 	return httpapi.Health{
 		Starting:        s.c.ReadyAfter == config.ReadyPreload && !s.warmedUp.Load(),
-		InferenceOK:     s.engine.ready() == nil,
+		InferenceOK:     s.engine.Ready() == nil,
 		Device:          "cpu",
 		ModelPathAccess: readable(s.c.ModelsPath) || s.demo,
 		TmpWritable:     writable(os.TempDir()),

@@ -43,6 +43,7 @@ var mayImport = map[string]struct {
 	"internal/convert":   {[]string{"internal/onnx", "internal/torch"}, "one graph into another; runs nothing"},
 	"internal/prepare":   {[]string{"internal/convert", "internal/machine", "internal/ort", "internal/torch"}, "makes files; who uses them is not its business"},
 	"internal/detect":    {[]string{"internal/buffers", "internal/imaging", "internal/pool"}, "one request; knows no door and no file"},
+	"internal/engine":    {[]string{"internal/buffers", "internal/machine", "internal/ort", "internal/pool", "internal/prepare"}, "joins the cache of prepared models and ONNX Runtime to the pool's ports"},
 	"internal/turbojpeg": {nil, "the one door to libjpeg-turbo; imaging knows it as an interface of its own"},
 	"internal/annotate":  {[]string{"internal/imaging"}, "draws and writes; knows no door"},
 	"internal/httpapi":   {[]string{"web"}, "a door knows the core only by its own small interfaces"},

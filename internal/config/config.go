@@ -61,6 +61,7 @@ type Config struct {
 	PreloadModels       []string      // PRELOAD_MODELS: ids or numbers
 	ReadyAfter          string        // READY_AFTER: ReadyStart or ReadyPreload
 	Preheat             string        // PREHEAT: PreheatAuto or PreheatOff
+	TraceFile           string        // TRACE_FILE: where uses of models are recorded; "": nowhere
 	MaxQueue            int           // MAX_QUEUE: callers that may wait; >= 1
 	MaxQueueBytes       int64         // MAX_QUEUE_MB in bytes, of all request bodies; 0: decided from the budget
 

@@ -194,6 +194,10 @@ func memorySettings() []Setting {
 		Help:  "load models that are likely to be used soon, after a restart and before their usual hour, into free memory only (auto), or not (off)",
 		value: choice(func(c *Config) *string { return &c.Preheat }, PreheatOff, PreheatAuto),
 	}, {
+		Name:  "TRACE_FILE",
+		Help:  "file to append every use of a model to, for lazyolo simulate; it grows to 256 MB at most",
+		value: path(func(c *Config) *string { return &c.TraceFile }),
+	}, {
 		Name: "MAX_QUEUE", Default: "256",
 		Help:  "requests that may wait for a model or for memory; more are refused at once",
 		value: integer(func(c *Config) *int { return &c.MaxQueue }, 1, 1<<20),
@@ -258,7 +262,7 @@ func limitSettings() []Setting {
 		Help:  "time to answer a request",
 		value: duration(func(c *Config) *time.Duration { return &c.RequestTimeout }, false),
 	}, {
-		Name: "LOAD_TIMEOUT", Default: "60s",
+		Name: "LOAD_TIMEOUT", Default: "30s",
 		Help:  "time a request waits for its model to be loaded",
 		value: duration(func(c *Config) *time.Duration { return &c.LoadTimeout }, false),
 	}, {

@@ -207,6 +207,9 @@ func (p *Pool) lendLocked(e *entry) *Lease {
 	p.provenLocked(e)
 	e.keep = nil
 	e.used(now)
+	if p.o.Used != nil {
+		p.o.Used(e.model, e.cost.Mapped+e.cost.Private, e.loadTook)
+	}
 	return &Lease{pool: p, entry: e, session: e.session, since: now}
 }
 

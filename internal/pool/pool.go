@@ -123,6 +123,9 @@ type Options struct {
 	Idle      func()                // gives memory back; may be nil; must stand being called twice at once
 	Observe   func(yolo.Transition) // told of every change of state, in order; may be nil; must not block
 	Decide    func(yolo.Decision)   // told of every decision, in order and before what follows from it; may be nil; must not block
+	// Used is told of every use of a model, with what it has in memory while it is warm
+	// and what its last load took; may be nil; must not block.
+	Used func(m *yolo.Model, bytes int64, load time.Duration)
 }
 
 // A Pool holds the loaded models.

@@ -1,0 +1,268 @@
+// Package engine loads models for the pool: prepared by package prepare, run by
+// package ort. It is the pool's Engine and its Memory.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lazyolo/internal/buffers"
+	"lazyolo/internal/machine"
+	"lazyolo/internal/ort"
+	"lazyolo/internal/pool"
+	"lazyolo/internal/prepare"
+	"lazyolo/yolo"
+)
+
+// Options configures an Engine. Log and Worker are required.
+type Options struct {
+	Log      *slog.Logger
+	Library  string           // path of ONNX Runtime; "": the usual places are searched
+	Threads  int              // for the arithmetic; 0: as many as there are cores
+	ArenaMax int64            // bytes that all runs together may hold; 0: no bound
+	CacheDir string           // of prepared models; "": they are not kept
+	CacheMax int64            // bytes of all prepared models; 0: no bound
+	Timeout  time.Duration    // of one preparation; 0: 5 minutes
+	Worker   func() *exec.Cmd // the command that ends in prepare.Work
+	// Ran says what runs of a model really took, in bytes by the pixels of their input,
+	// from earlier processes; nil: nothing is known.
+	Ran func(*yolo.Model) map[int64]int64
+}
+
+// An Engine opens ONNX Runtime with the first model, because an open one takes 20 MB.
+// Its methods may be called concurrently.
+type Engine struct {
+	o       Options
+	cache   *prepare.Cache
+	buffers buffers.Store // of all requests
+
+	mu    sync.Mutex
+	found ort.Library  // once Locate succeeded
+	rt    *ort.Runtime // nil until the first load
+	err   error        // of the last attempt to find or open it
+	costs map[string]pool.Cost
+}
+
+// New locates ONNX Runtime without opening it; that it is missing is told by Ready
+// and by the first load.
+func New(o Options) (*Engine, error) {
+	if o.Log == nil || o.Worker == nil {
+		return nil, errors.New("engine: Log and Worker are required")
+	}
+	if o.Threads == 0 {
+		o.Threads = machine.CPUs()
+	}
+	e := &Engine{o: o, costs: make(map[string]pool.Cost)}
+	_, err := e.locate()
+	if err != nil {
+		o.Log.Debug("locate ONNX Runtime", "err", err)
+	}
+	e.cache, err = prepare.Open(prepare.Options{
+		Dir: o.CacheDir, MaxBytes: o.CacheMax, Timeout: o.Timeout, Log: o.Log,
+		Library: e.locate, Worker: o.Worker,
+	})
+	return e, err
+}
+
+// Close ends preparations under way.
+func (e *Engine) Close() error { return e.cache.Close() }
+
+// Cache is where prepared models lie.
+func (e *Engine) Cache() *prepare.Cache { return e.cache }
+
+// Store lends the memory for pictures and tensors.
+func (e *Engine) Store() *buffers.Store { return &e.buffers }
+
+// locate finds ONNX Runtime, once it is there without looking again.
+func (e *Engine) locate() (ort.Library, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.found.Path == "" {
+		lib, err := ort.Locate(e.o.Library)
+		if e.err = err; err == nil { // one that is named but not usable is looked at again
+			e.found = lib
+		}
+	}
+	return e.found, e.err
+}
+
+// Ready returns why models cannot be run, as of the last attempt; nil when they can.
+func (e *Engine) Ready() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.err
+}
+
+// runtime opens ONNX Runtime, once.
+func (e *Engine) runtime() (*ort.Runtime, error) {
+	lib, err := e.locate()
+	if err != nil {
+		return nil, &yolo.Error{Code: yolo.Unavailable, Msg: err.Error()}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.rt != nil {
+		return e.rt, nil
+	}
+	if e.rt, e.err = ort.Open(lib, ort.Options{Threads: e.o.Threads, ArenaMax: e.o.ArenaMax}); e.err != nil {
+		e.found = ort.Library{} // look again next time
+		return nil, &yolo.Error{Code: yolo.Unavailable, Msg: e.err.Error()}
+	}
+	e.o.Log.Debug("opened ONNX Runtime", "version", e.rt.Version(), "library", lib.Path)
+	return e.rt, nil
+}
+
+// Cost implements pool.Engine from what was measured when m was prepared.
+func (e *Engine) Cost(m *yolo.Model) (pool.Cost, bool) {
+	key := costKey(m)
+	e.mu.Lock()
+	c, ok := e.costs[key]
+	e.mu.Unlock()
+	if ok {
+		return c, true
+	}
+	info, ok := e.cache.Known(m)
+	if !ok {
+		return pool.Cost{}, false
+	}
+	c = costOf(info.Sizes)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.o.Ran != nil {
+		c.Ran = e.o.Ran(m)
+	}
+	e.costs[key] = c
+	return c, true
+}
+
+func costKey(m *yolo.Model) string { return m.ID + "\x00" + m.Rev }
+
+// costOf turns measurements into a prediction that errs high.
+func costOf(s prepare.Sizes) pool.Cost {
+	const slack = 512 << 10 // of a session: threads, the allocator's rounding
+	pixels := int64(1)
+	if len(s.RunShape) == 4 {
+		pixels = s.RunShape[2] * s.RunShape[3]
+	}
+	return pool.Cost{
+		Mapped: s.Mapped, Private: s.Private + slack, LoadPeak: s.LoadPeak + slack,
+		Run: s.RunPeak + s.RunPeak/16, Pixels: pixels,
+	}
+}
+
+// PrepareCost implements pool.Engine.
+func (e *Engine) PrepareCost(m *yolo.Model) int64 { return prepare.PredictPeak(m) }
+
+// Prepare implements pool.Engine.
+func (e *Engine) Prepare(ctx context.Context, m *yolo.Model, memory int64, speculative bool) error {
+	f, err := e.cache.Prepare(ctx, m, prepare.How{Memory: memory, Speculative: speculative})
+	if errors.Is(err, prepare.ErrMemory) {
+		return errors.Join(err, pool.ErrMemory)
+	}
+	if err != nil {
+		return err
+	}
+	return f.Unmap()
+}
+
+// Open implements pool.Engine.
+func (e *Engine) Open(ctx context.Context, m *yolo.Model) (pool.Session, error) {
+	e.o.Log.Info("Loading YOLO model from "+m.Weights, "model", m.ID)
+	opened := make(chan error, 1)
+	go func() { // beside the first look at the file
+		_, err := e.runtime()
+		opened <- err
+	}()
+	f, err := e.cache.Prepare(ctx, m, prepare.How{Existing: true})
+	if openErr := <-opened; openErr != nil && err == nil {
+		err = errors.Join(openErr, f.Unmap())
+	}
+	if errors.Is(err, prepare.ErrNotPrepared) { // its entry was removed or proved damaged
+		e.mu.Lock()
+		delete(e.costs, costKey(m))
+		e.mu.Unlock()
+		return nil, pool.ErrNotPrepared
+	}
+	if err != nil {
+		return nil, err
+	}
+	rt, err := e.runtime()
+	if err != nil {
+		return nil, errors.Join(err, f.Unmap())
+	}
+	s, err := rt.OpenMapped(f.Data, f.Unmap)
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", m.ID, err)
+	}
+	return &session{s, f.Metadata, f.Data}, nil
+}
+
+// A session is ort's with the metadata that the prepared file does not carry.
+type session struct {
+	*ort.Session
+	metadata map[string]string
+	mapped   []byte // the weights, owned by the ort.Session
+}
+
+// Metadata implements pool.Session.
+func (s *session) Metadata() map[string]string { return s.metadata }
+
+// Cool implements pool.Session: the kernel takes the pages of the mapping away,
+// which is safe even beside a run; touching one brings it back from the file. Other
+// systems than Linux keep the pages.
+func (s *session) Cool() error {
+	if runtime.GOOS != "linux" {
+		return errors.ErrUnsupported
+	}
+	return unix.Madvise(s.mapped, unix.MADV_DONTNEED)
+}
+
+// Resident implements pool.Memory.
+func (e *Engine) Resident() int64 { return machine.Resident(os.Getpid()) + e.cache.Resident() }
+
+// Held implements pool.Memory.
+func (e *Engine) Held() int64 {
+	if rt := e.loaded(); rt != nil {
+		held, _ := rt.Arena()
+		return max(0, held)
+	}
+	return 0
+}
+
+// Buffers implements pool.Memory.
+func (e *Engine) Buffers() int64 { return e.buffers.Held() }
+
+// Shrink implements pool.Memory.
+func (e *Engine) Shrink() {
+	e.buffers.Clear()
+	if rt := e.loaded(); rt != nil {
+		if err := rt.Shrink(); err != nil {
+			e.o.Log.Warn("cannot shrink the arena", "err", err)
+		}
+	}
+}
+
+// loaded returns the runtime if it is open.
+func (e *Engine) loaded() *ort.Runtime {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.rt
+}
+
+// Rest gives memory back that the last requests left: that of arena and buffers,
+// Go's and the C allocator's.
+func (e *Engine) Rest() {
+	e.Shrink()
+	runtime.GC() // what is pooled survives one collection: this one and the next free it
+	debug.FreeOSMemory()
+}
