@@ -67,7 +67,7 @@ type rounds struct {
 
 var (
 	full = rounds{starts: 15, lives: 7, peers: 3, pairs: 120, against: 30, settle: 5 * time.Second,
-		bursts: 12, windows: 3, window: 12 * time.Second, empty: time.Minute, cycles: 1000, steady: 340, many: 500, asked: 40}
+		bursts: 12, windows: 3, window: 12 * time.Second, empty: time.Minute, cycles: 1000, steady: 1000, many: 500, asked: 40}
 	quick = rounds{starts: 3, lives: 1, peers: 1, pairs: 15, against: 5, settle: 5 * time.Second,
 		bursts: 2, windows: 1, window: 3 * time.Second, empty: 15 * time.Second, cycles: 60, steady: 30, many: 20, asked: 10}
 )

@@ -73,7 +73,7 @@ func TestDefaults(t *testing.T) {
 		EvictionPolicy: "cost", ReadyAfter: "start", Preheat: "off", KeepAlive: 10 * time.Minute, MaxQueue: 256,
 		CacheDir: "/home/u/.cache/lazyolo/prepared", CacheMax: 10240 << 20, StateDir: "/home/u/.local/state/lazyolo",
 		Prepare: "background", PrepareTimeout: 300 * time.Second, MaxBody: 64 << 20, MaxPixels: 100_000_000,
-		UploadTimeout: time.Minute, RequestTimeout: time.Minute, LoadTimeout: time.Minute, ShutdownTimeout: 30 * time.Second,
+		UploadTimeout: time.Minute, RequestTimeout: time.Minute, LoadTimeout: 30 * time.Second, ShutdownTimeout: 30 * time.Second,
 	}
 	c := must(t, env("HOME", "/home/u"))
 	if d := cmp.Diff(want, c, cmpopts.IgnoreUnexported(config.Config{})); d != "" {

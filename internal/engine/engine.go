@@ -51,6 +51,9 @@ type Engine struct {
 	rt    *ort.Runtime // nil until the first load
 	err   error        // of the last attempt to find or open it
 	costs map[string]pool.Cost
+
+	trimmed  time.Time // when the C allocator last gave pages back
+	trimming bool      // it will soon
 }
 
 // New locates ONNX Runtime without opening it; that it is missing is told by Ready
@@ -200,18 +203,53 @@ func (e *Engine) Open(ctx context.Context, m *yolo.Model) (pool.Session, error) 
 	if err != nil {
 		return nil, errors.Join(err, f.Unmap())
 	}
-	s, err := rt.OpenMapped(f.Data, f.Unmap)
+	var s *ort.Session
+	gently(func() { s, err = rt.OpenMapped(f.Data, f.Unmap) })
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", m.ID, err)
 	}
-	return &session{s, f.Metadata, f.Data}, nil
+	return &session{s, e, f.Metadata, f.Data}, nil
+}
+
+// trimEvery bounds how often the C allocator looks for free pages after models were
+// closed: it keeps all others from allocating meanwhile.
+const trimEvery = 100 * time.Millisecond
+
+// trim gives back what closed models left, now or soon.
+func (e *Engine) trim() {
+	e.mu.Lock()
+	left := trimEvery - time.Since(e.trimmed)
+	if left > 0 && !e.trimming {
+		e.trimming = true
+		time.AfterFunc(left, e.trimNow)
+	}
+	e.mu.Unlock()
+	if left <= 0 {
+		e.trimNow()
+	}
+}
+
+func (e *Engine) trimNow() {
+	e.mu.Lock()
+	e.trimming, e.trimmed = false, time.Now()
+	rt := e.rt
+	e.mu.Unlock() // others ask for what the lock guards meanwhile
+	rt.Trim()
 }
 
 // A session is ort's with the metadata that the prepared file does not carry.
 type session struct {
 	*ort.Session
+	engine   *Engine
 	metadata map[string]string
 	mapped   []byte // the weights, owned by the ort.Session
+}
+
+// Close implements pool.Session.
+func (s *session) Close() (err error) {
+	gently(func() { err = s.Session.Close() })
+	s.engine.trim()
+	return err
 }
 
 // Metadata implements pool.Session.

@@ -83,6 +83,9 @@ func (r *Runtime) Shrink() error {
 	return err
 }
 
+// Trim gives the C allocator's free pages back to the system.
+func (r *Runtime) Trim() { C.lz_trim() }
+
 // Arena returns the bytes the arena holds and the most that runs ever had in
 // use at once; -1 before the first session and where the library does not tell.
 func (r *Runtime) Arena() (held, peak int64) {

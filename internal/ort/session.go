@@ -263,12 +263,12 @@ func (r *Runtime) tensor(v *C.OrtValue) (yolo.Tensor, error) {
 	return t, nil
 }
 
-// Close frees the session and its mapping, and gives the freed pages back.
+// Close frees the session and its mapping. What the C allocator keeps of it goes back
+// with Runtime.Trim.
 func (s *Session) Close() error {
 	C.lz_close(&s.rt.c, s.c)
 	for _, n := range append(s.inNames, s.outNames...) {
 		C.lz_free_string(&s.rt.c, n)
 	}
-	C.lz_trim()
 	return s.close()
 }
