@@ -225,6 +225,82 @@ func TestKeepAlive(t *testing.T) {
 	})
 }
 
+// A limit lowered while the server runs is kept as soon as what is in use allows.
+func TestTheBudgetIsLowered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 700)
+		for i := range 5 {
+			m.costs[fmt.Sprint(i)] = cost(100, 20)
+		}
+		p := m.newPool(pool.Options{KeepAlive: -1, MinResident: 250 * time.Millisecond})
+		for id := range m.costs {
+			if err := request(t.Context(), p, id, 1, time.Second); err != nil {
+				t.Fatal(err)
+			}
+		}
+		lower := func(budget int64) {
+			m.ledger.SetBudget(budget)
+			p.BudgetChanged()
+			synctest.Wait()
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.budget = budget
+			m.checkLocked("lowered")
+		}
+		lower(300) // cooling suffices
+		if n := m.open(); n != 5 {
+			t.Errorf("%d sessions open", n)
+		}
+		lower(30) // some must close
+		if n := m.open(); n == 0 || n > 3 {
+			t.Errorf("%d sessions open", n)
+		}
+		if err := request(t.Context(), p, "0", 1, 0); err == nil {
+			t.Error("served beyond the budget")
+		}
+		lower(400)
+		for id := range m.costs {
+			if err := request(t.Context(), p, id, 1, time.Second); err != nil {
+				t.Error(err)
+			}
+		}
+		closePool(t, p)
+	})
+}
+
+// Ten thousand callers wait for a load and for memory, and all leave: nothing is left
+// of them, and the next one is served.
+func TestTenThousandCallersLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 300)
+		m.costs["a"], m.costs["b"] = cost(100, 60), cost(100, 60)
+		p := m.newPool(pool.Options{KeepAlive: -1, MaxRuns: 1, IdleAfter: time.Second, Idle: m.Shrink})
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for i := range 10_000 {
+			all.Go(func() {
+				if err := request(ctx, p, []string{"a", "b"}[i%2], 100, time.Hour); err == nil && ctx.Err() == nil {
+					t.Error("served in no time")
+				}
+			})
+		}
+		time.Sleep(10 * time.Second) // both are loaded, one runs, the others wait for memory
+		cancel()
+		if err := request(t.Context(), p, "b", 100, time.Second); err != nil {
+			t.Error(err)
+		}
+		all.Wait()
+		time.Sleep(2 * time.Second)
+		if loads, working := p.Queue(); loads != 0 || working != 0 {
+			t.Errorf("%d wait for a load, %d for memory", loads, working)
+		}
+		if used := m.ledger.Snapshot().Used; used["working"]+used["running"]+used["loading"]+used["mapped"] != 0 {
+			t.Errorf("held: %v", used)
+		}
+		closePool(t, p)
+	})
+}
+
 func TestUnloadWaitsForTheMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine(t, 400)

@@ -13,7 +13,8 @@ import (
 // been next.
 const maxSpared = 8
 
-// decideRoomLocked tells that e gives memory back for another model's load or run.
+// decideRoomLocked tells that e gives memory back for the load or run of another
+// model; nil: because the budget is exceeded.
 func (p *Pool) decideRoomLocked(kind yolo.DecisionKind, e, room *entry, spared []yolo.Candidate) {
 	if p.o.Decide == nil {
 		return
@@ -24,10 +25,14 @@ func (p *Pool) decideRoomLocked(kind yolo.DecisionKind, e, room *entry, spared [
 	if e.leases > 0 {
 		state = "in use"
 	}
-	d.Reason = fmt.Sprintf("room for %s: %s, reload costs %s", room.model.ID, state, span(c.Reload))
+	why := "over the budget"
+	if room != nil {
+		why = "room for " + room.model.ID
+	}
+	d.Reason = fmt.Sprintf("%s: %s, reload costs %s", why, state, span(c.Reload))
 	if kind == yolo.Cooled {
 		d.Bytes = e.cost.Mapped
-		d.Reason = fmt.Sprintf("room for %s: %s, its pages return from the file", room.model.ID, state)
+		d.Reason = fmt.Sprintf("%s: %s, its pages return from the file", why, state)
 	}
 	p.o.Decide(d)
 }

@@ -199,18 +199,32 @@ func (p *Pool) reclaimLocked(n int64, except *entry) bool {
 	if c.left > 0 {
 		return false
 	}
+	p.takeLocked(c, except)
+	return true
+}
+
+// relieveLocked gives back as much as it can of what is held beyond the budget: the
+// budget was lowered, or memory is held that nobody accounts for.
+func (p *Pool) relieveLocked() {
+	over := -p.o.Ledger.Free() - p.comingLocked() - p.drainingLocked()
+	if over > 0 && !p.closed {
+		p.takeLocked(p.chooseLocked(over, nil, p.closableLocked), nil)
+	}
+}
+
+// takeLocked takes the steps of a choice. room is the model they are for; nil: none.
+func (p *Pool) takeLocked(c choice, room *entry) {
 	if c.slack > 0 {
 		p.shrinkLocked()
 	}
-	spared := p.sparedLocked(except, slices.Concat(c.cool, c.shut))
+	spared := p.sparedLocked(room, slices.Concat(c.cool, c.shut))
 	for _, e := range c.cool {
 		if !slices.Contains(c.shut, e) {
-			p.decideRoomLocked(yolo.Cooled, e, except, spared)
+			p.decideRoomLocked(yolo.Cooled, e, room, spared)
 			p.coolLocked(e)
 		}
 	}
-	p.evictLocked(c.shut, except, spared)
-	return true
+	p.evictLocked(c.shut, room, spared)
 }
 
 // evictLocked closes models to make room for another.

@@ -25,6 +25,7 @@ import (
 func (p *Pool) scheduleLocked() {
 	for p.passLocked() {
 	}
+	p.relieveLocked()
 }
 
 // passLocked is one pass of scheduleLocked; again: a load was refused, so what was
