@@ -101,7 +101,7 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 		MemoryCheckInterval: c.MemoryCheckInterval, Health: s.health, Memory: s.memory,
 		Residents: s.pool, Events: events, BodyShare: bodyShare(c, s.ledger.Budget()),
 	}
-	pictures := &imaging.Codec{MaxPixels: c.MaxPixels, JPEG: new(turbojpeg.Library), Fast: c.Decode == config.DecodeFast,
+	pictures := &imaging.Codec{MaxPixels: c.MaxPixels, JPEG: &turbojpeg.Library{Buffers: s.engine.Store()}, Fast: c.Decode == config.DecodeFast,
 		Buffers: s.engine.Store()}
 	painter := annotate.NewPainter(pictures, concurrency(c), s.room)
 	o.Render = painter.Render

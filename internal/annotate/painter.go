@@ -52,8 +52,8 @@ func (p *Painter) Render(ctx context.Context, w io.Writer, name string, picture 
 	if err != nil {
 		return err
 	}
-	// The pixels while they are decoded, and as they are encoded again.
-	release, err := p.room(ctx, m.Bytes+int64(m.Width)*int64(m.Height))
+	// The pixels while they are decoded, and as many bytes to encode them into.
+	release, err := p.room(ctx, m.Bytes+3*int64(m.Width+16)*int64(m.Height+16))
 	if err != nil {
 		return err
 	}

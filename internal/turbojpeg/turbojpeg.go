@@ -28,6 +28,8 @@ import (
 	"runtime"
 	"sync"
 	"unsafe"
+
+	"lazyolo/internal/buffers"
 )
 
 // A Library is libturbojpeg, opened on first use and for as long as the process
@@ -35,12 +37,13 @@ import (
 // Where it cannot be opened, every method returns an error that is
 // errors.ErrUnsupported.
 type Library struct {
+	Buffers *buffers.Store // lends what Encode writes to; nil: it lies in Go's heap
+
 	open sync.Once
 	c    C.lz_turbojpeg // once opened read-only
 	err  error          // why it is not open
 
 	decoders, encoders handles
-	buffers            sync.Pool // *[]byte, what Encode writes to
 }
 
 // Open opens the library if it is not yet. There is no need to call it before the
@@ -199,11 +202,11 @@ func (l *Library) Encode(w io.Writer, pix []byte, width, height, quality int) er
 	if err != nil {
 		return err
 	}
-	buf := l.buffer(int(C.lz_tj_bound(&l.c, C.int(width), C.int(height))))
-	defer l.buffers.Put(buf)
-	n := C.ulong(len(*buf))
+	buf := buffers.Get[byte](l.Buffers, int(C.lz_tj_bound(&l.c, C.int(width), C.int(height))))
+	defer buffers.Put(l.Buffers, buf)
+	n := C.ulong(len(buf))
 	var r C.lz_tj_result
-	C.lz_tj_encode(&l.c, h, bytesOf(pix), C.int(width), C.int(height), C.int(quality), bytesOf(*buf), &n, &r)
+	C.lz_tj_encode(&l.c, h, bytesOf(pix), C.int(width), C.int(height), C.int(quality), bytesOf(buf), &n, &r)
 	if r.outcome == C.LZ_TJ_FATAL {
 		C.lz_tj_destroy(&l.c, h)
 		return errors.New(C.GoString(&r.message[0]))
@@ -211,18 +214,8 @@ func (l *Library) Encode(w io.Writer, pix []byte, width, height, quality int) er
 	if !l.encoders.put(h) {
 		C.lz_tj_destroy(&l.c, h)
 	}
-	_, err = w.Write((*buf)[:n])
+	_, err = w.Write(buf[:n])
 	return err
-}
-
-// buffer lends n bytes whose contents are arbitrary.
-func (l *Library) buffer(n int) *[]byte {
-	if b, ok := l.buffers.Get().(*[]byte); ok && cap(*b) >= n {
-		*b = (*b)[:n]
-		return b
-	}
-	b := make([]byte, n)
-	return &b
 }
 
 // decoder lends a decoder; putDecoder takes it back.
