@@ -89,7 +89,7 @@ func bench(ctx context.Context, out io.Writer) error {
 	tables := []table{
 		{"start", startTables}, {"serving", servingTables}, {"hot", hotTables},
 		{"speed", speedTable}, {"throughput", throughputTable}, {"original", originalTable},
-		{"dynamic", dynamicTable}, {"parts", partsTable},
+		{"dynamic", dynamicTable}, {"parts", partsTable}, {"policy", policyTable},
 		{"budget", budgetTables}, {"many", manyTable}, {"cycles", cyclesTable}, {"resident", residentTable},
 	}
 	only := os.Getenv("BENCH_ONLY")

@@ -28,6 +28,25 @@ func (s sample) percentile(p float64) float64 {
 	return sorted[max(0, int(math.Ceil(p/100*float64(len(s))))-1)]
 }
 
+// mean is the average; NaN without any.
+func (s sample) mean() float64 {
+	sum := 0.0
+	for _, v := range s {
+		sum += v
+	}
+	return sum / float64(len(s))
+}
+
+// above counts the values above a bound.
+func (s sample) above(bound float64) (n float64) {
+	for _, v := range s {
+		if v > bound {
+			n++
+		}
+	}
+	return n
+}
+
 // A unit writes a value.
 type unit func(v float64) string
 

@@ -35,12 +35,14 @@ func (s *server) warmUp(ctx context.Context) {
 			s.log.Error("no such model", "model", id, "setting", "PIN_MODELS or PRELOAD_MODELS")
 			continue
 		}
-		err := s.detector.Warm(ctx, m.ID)
+		what, err := "load", s.detector.Warm(ctx, m.ID)
 		if err == nil && slices.Contains(s.c.PinModels, id) {
-			err = s.pool.Pin(m)
+			if what, err = "pin", s.pool.Pin(m); err == nil {
+				err = s.pool.Load(ctx, m) // a short keep-alive may have been over before
+			}
 		}
 		if err != nil && ctx.Err() == nil {
-			s.log.Error("cannot load model at the start", "model", m.ID, "err", err)
+			s.log.Error("cannot "+what+" model at the start", "model", m.ID, "err", err)
 		}
 	}
 	s.warmedUp.Store(true)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,7 @@ import (
 	"lazyolo/internal/simulate"
 	"lazyolo/internal/turbojpeg"
 	"lazyolo/internal/usage"
+	"lazyolo/yolo"
 )
 
 // idleAfter is how long after the last request memory is given back.
@@ -138,7 +140,7 @@ func (s *server) newPool(events *httpapi.Events) (*pool.Pool, error) {
 		MaxRuns: concurrency(s.c), MaxQueue: s.c.MaxQueue, LoadTimeout: s.c.LoadTimeout,
 		MinResident: minResident, KeepAlive: s.c.KeepAlive, NeverEvict: s.c.LRUCache != nil && !*s.c.LRUCache,
 		Policy: pool.CostAware, WorkingRoom: workingRoom, IdleAfter: idleAfter, Idle: s.engine.Rest,
-		Observe: events.Transition, Decide: events.Decide,
+		Observe: events.Transition, Decide: events.Decide, Models: s.models.All,
 	}
 	if s.c.EvictionPolicy == config.PolicyLRU {
 		o.Policy = pool.LRU
@@ -260,18 +262,19 @@ func (s *server) greet(out sys, port int) {
 
 // prepareAll prepares what is not, one model after the other, as memory allows.
 func (s *server) prepareAll(ctx context.Context) {
-	for _, m := range s.models.All() {
-		for {
+	for left := slices.Clone(s.models.All()); len(left) > 0; {
+		before := len(left)
+		left = slices.DeleteFunc(left, func(m *yolo.Model) bool {
 			if ctx.Err() != nil || s.engine.Ready() != nil {
-				return
+				return true
 			}
 			done, err := s.pool.Ahead(ctx, m)
 			if err != nil && ctx.Err() == nil && !errors.Is(err, prepare.ErrTakenOver) {
 				s.log.Warn("cannot prepare model ahead of its use", "model", m.ID, "err", err)
 			}
-			if done || err != nil {
-				break
-			}
+			return done || err != nil
+		})
+		if len(left) == before {
 			select {
 			case <-ctx.Done():
 				return
@@ -279,7 +282,9 @@ func (s *server) prepareAll(ctx context.Context) {
 			}
 		}
 	}
-	s.engine.Rest()
+	if ctx.Err() == nil {
+		s.engine.Rest()
+	}
 }
 
 func (s *server) health() httpapi.Health {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -45,6 +46,9 @@ func publicText(err error) string {
 	var e *yolo.Error
 	if errors.As(err, &e) {
 		return e.Msg
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "the request was not answered in time (REQUEST_TIMEOUT)"
 	}
 	return string(yolo.CodeOf(err))
 }

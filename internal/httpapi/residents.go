@@ -101,7 +101,10 @@ func (s *server) pin(ctx context.Context, m *yolo.Model) error {
 	if err != nil && yolo.CodeOf(err) == yolo.NoRoom {
 		return &yolo.Error{Code: yolo.Conflict, Model: m.ID, Msg: publicText(err), Err: err}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return s.o.Residents.Load(ctx, m) // a short keep-alive may have been over before
 }
 
 // stateAnswer is a model after an action.

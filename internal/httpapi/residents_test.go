@@ -70,7 +70,7 @@ func TestActions(t *testing.T) {
 		{"load by folder", "POST", "/api/v2/models/model_1/load", nil, 200, []string{"load model_1"}, `{"model_id":1,"folder":"model_1","state":"ready"`},
 		{"load by number", "POST", "/api/v2/models/1/load", nil, 200, []string{"load model_1"}, `"state":"ready"`},
 		{"unload", "POST", "/api/v2/models/2/unload", nil, 200, []string{"unload model_2"}, `{"model_id":2,"folder":"model_2","state":"unloaded"`},
-		{"pin loads first", "POST", "/api/v2/models/0/pin", nil, 200, []string{"load model_0", "pin model_0"}, `"model_id":0`},
+		{"pin loads first", "POST", "/api/v2/models/0/pin", nil, 200, []string{"load model_0", "pin model_0", "load model_0"}, `"model_id":0`},
 		{"unpin", "POST", "/api/v2/models/0/unpin", nil, 200, []string{"unpin model_0"}, `"model_id":0`},
 		{"unknown model", "POST", "/api/v2/models/9/load", nil, 404, nil, `{"error":"no model has the folder or number 9"}`},
 		{"unknown action", "POST", "/api/v2/models/1/drop", nil, 404, nil, `{"detail":"Not Found"}`},

@@ -46,7 +46,7 @@ func (p *Pool) AcquireWithin(ctx context.Context, m *yolo.Model, wait time.Durat
 		p.mu.Unlock()
 		return l, false, nil
 	}
-	if e.session == nil && e.state != yolo.Loading {
+	if e.session == nil && e.state != yolo.Loading && e.state != yolo.Draining { // its cost is charged meanwhile
 		e.learnt(cost, prepared)
 	}
 	var w *waiter

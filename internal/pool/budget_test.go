@@ -199,6 +199,35 @@ func TestPinnedModelsStay(t *testing.T) {
 	})
 }
 
+// Pins leave room for another model to be loaded and run, also for one that was
+// never asked for.
+func TestPinsLeaveRoomForTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 400)
+		all := []*yolo.Model{model("0"), model("1"), model("2"), model("large")}
+		for _, y := range all {
+			m.costs[y.ID] = cost(50, 20)
+		}
+		m.costs["large"] = cost(200, 50) // 270 with its run
+		p := m.newPool(pool.Options{KeepAlive: -1, Models: func() []*yolo.Model { return all }})
+		for i, want := range []yolo.Code{"", "", yolo.NoRoom} {
+			id := fmt.Sprint(i)
+			if plan := p.Plan(model(id), yolo.Pin); plan.Err == nil != (want == "") {
+				t.Errorf("pin %s is planned: %v", id, plan.Err)
+			}
+			if err := p.Pin(model(id)); err != nil && yolo.CodeOf(err) != want || err == nil && want != "" {
+				t.Errorf("pin %s: %v", id, err)
+			}
+		}
+		for _, y := range all {
+			if err := request(t.Context(), p, y.ID, 0, time.Second); err != nil {
+				t.Error(err)
+			}
+		}
+		closePool(t, p)
+	})
+}
+
 func TestKeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine(t, 400)

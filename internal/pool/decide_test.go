@@ -263,7 +263,7 @@ func TestAPlanNamesWhatMustBeWaitedFor(t *testing.T) {
 		if err := p.Pin(model("a")); err != nil {
 			t.Fatal(err)
 		}
-		if plan = p.Plan(model("b"), yolo.Load); yolo.CodeOf(plan.Err) != yolo.TooBig || len(plan.Cool)+len(plan.Close) != 0 {
+		if plan = p.Plan(model("b"), yolo.Load); yolo.CodeOf(plan.Err) != yolo.NoRoom || len(plan.Cool)+len(plan.Close) != 0 {
 			t.Errorf("%+v", plan)
 		}
 		if plan = p.Plan(model("c"), yolo.Load); plan.Prepared || plan.Need != 50 || plan.Keep != 0 || plan.Err != nil || plan.Time != 0 {

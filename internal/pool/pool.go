@@ -32,8 +32,8 @@ import (
 
 // An Engine turns a model into a Session: the port that hides ONNX Runtime.
 type Engine interface {
-	// Cost predicts what m takes, from measurements; it is immediate and errs
-	// high. ok is false while m is not prepared.
+	// Cost predicts what m takes, from measurements; it errs high. It may read a file,
+	// so it is not called under the pool's lock. ok is false while m is not prepared.
 	Cost(m *yolo.Model) (c Cost, ok bool)
 	// Prepare makes the Cost of m known, in a process of its own that may take
 	// memory bytes. ErrMemory in its error's chain says that this was too little.
@@ -118,6 +118,10 @@ type Options struct {
 	NeverEvict  bool          // nothing is closed to make room: what does not fit is refused
 	Policy      Policy        // orders victims; nil: CostAware
 	WorkingRoom int64         // pictures and tensors of one ordinary request: always kept possible
+
+	// Models lists all there are; nil: those that were asked for. Pins leave room for
+	// the largest of the others.
+	Models func() []*yolo.Model
 
 	IdleAfter time.Duration         // Idle is called when no lease was held for so long
 	Idle      func()                // gives memory back; may be nil; must stand being called twice at once

@@ -95,8 +95,14 @@ func (p *Pool) stuckLocked() bool {
 	return true
 }
 
-// tooBig is the error for a model that cannot fit even as the only one.
+// tooBig is the error for a model that cannot fit even as the only one that is not
+// pinned.
 func (p *Pool) tooBig(e *entry, need int64) error {
+	if pinned := p.fixedLocked(e) - p.o.Ledger.Fixed(); pinned > 0 && p.o.Ledger.Fixed()+need <= p.o.Ledger.Budget() {
+		return &yolo.Error{Code: yolo.NoRoom, Model: e.model.ID, Retry: time.Second,
+			Msg: fmt.Sprintf("needs %d MiB, which the budget cannot have free while %d MiB are pinned (%v); unpin models or raise MAX_MEMORY_MB",
+				need>>20, pinned>>20, p.o.Ledger)}
+	}
 	msg := fmt.Sprintf("needs %d MiB to load and run, more than the budget can ever have free (%v); raise MAX_MEMORY_MB", need>>20, p.o.Ledger)
 	if !e.prepared {
 		msg = fmt.Sprintf("needs %d MiB to be prepared, more than the budget can ever have free (%v); prepare it ahead: lazyolo prepare %s",

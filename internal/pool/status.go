@@ -62,7 +62,8 @@ func (p *Pool) Queue() (loads, working int) {
 }
 
 // Ahead prepares a model that nobody waits for, if nobody waits for anything and
-// the memory for it is free; done is false when it is not. It makes no room.
+// the memory for it is free; done is false when it is not. It makes no room. What can
+// never be free is refused, TooBig or NoRoom.
 func (p *Pool) Ahead(ctx context.Context, m *yolo.Model) (done bool, err error) {
 	if _, ok := p.o.Engine.Cost(m); ok {
 		return true, nil
@@ -73,6 +74,11 @@ func (p *Pool) Ahead(ctx context.Context, m *yolo.Model) (done bool, err error) 
 		return false, errClosed()
 	}
 	room := p.o.Engine.PrepareCost(m)
+	if p.fixedLocked(nil)+room > p.o.Ledger.Budget() {
+		err := p.tooBig(&entry{model: m}, room)
+		p.mu.Unlock()
+		return true, err
+	}
 	if p.waiting > 0 || p.o.Ledger.Free() < room {
 		p.mu.Unlock()
 		return false, nil
@@ -150,9 +156,11 @@ func (e *entry) unloadable() error {
 }
 
 // Pin keeps a model in memory once it is loaded: it is neither cooled nor closed.
-// Pins that would leave no room for the largest run are refused.
+// Pins that would leave too little for m's runs, or for another model to be loaded and
+// run, are refused.
 func (p *Pool) Pin(m *yolo.Model) error {
 	c, ok := p.o.Engine.Cost(m)
+	others := p.others(m)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.entryLocked(m)
@@ -160,18 +168,41 @@ func (p *Pool) Pin(m *yolo.Model) error {
 		return nil
 	}
 	if ok {
-		if err := p.pinnableLocked(m, c); err != nil {
+		if err := p.pinnableLocked(m, c, others); err != nil {
 			return err
+		}
+		if e.session == nil && e.state != yolo.Loading && e.state != yolo.Draining { // its cost is charged meanwhile
+			e.learnt(c, true)
 		}
 	}
 	e.pinned = true
 	return nil
 }
 
+// others is what each model but m needs to be loaded and run, by id, where known.
+func (p *Pool) others(m *yolo.Model) map[string]int64 {
+	if p.o.Models == nil {
+		return nil
+	}
+	needs := make(map[string]int64)
+	for _, o := range p.o.Models() {
+		if cost, ok := p.o.Engine.Cost(o); ok && o.ID != m.ID {
+			needs[o.ID] = p.wholeNeed(&entry{model: o, cost: cost, prepared: true})
+		}
+	}
+	return needs
+}
+
 // pinnableLocked says why pinning m, of cost c, would leave too little for requests;
-// nil: it would not.
-func (p *Pool) pinnableLocked(m *yolo.Model, c Cost) error {
-	room := p.o.Ledger.Budget() - p.fixedLocked(p.entries[m.ID]) - c.Mapped - c.Private - c.Run - p.o.WorkingRoom
+// nil: it would not. others are the needs of the other models.
+func (p *Pool) pinnableLocked(m *yolo.Model, c Cost, others map[string]int64) error {
+	work := c.Run + p.o.WorkingRoom
+	for id, need := range others {
+		if e := p.entries[id]; e == nil || !e.pinned {
+			work = max(work, need)
+		}
+	}
+	room := p.o.Ledger.Budget() - p.fixedLocked(p.entries[m.ID]) - c.Mapped - c.Private - work
 	if room >= 0 {
 		return nil
 	}

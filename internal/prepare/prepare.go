@@ -94,7 +94,8 @@ type Cache struct {
 	children map[int]struct{}      // preparing processes, by id
 	warned   bool                  // that the folder cannot be written
 
-	urgent sync.Mutex // one preparation somebody waits for at a time
+	urgent  sync.Mutex // one preparation somebody waits for at a time
+	reading sync.Mutex // one file at a time is read for its digest alone
 }
 
 // Open makes a Cache. A folder that exists but is not private to this user is
@@ -167,8 +168,8 @@ func libraryStamp(lib ort.Library) string {
 	return fmt.Sprint(lib.Path, id.size, id.mtime)
 }
 
-// Known returns what was measured about m if it is prepared, without hashing or
-// preparing anything.
+// Known returns what was measured about m if it is prepared, and prepares nothing. It
+// reads the weights where their digest is not known, once however many ask.
 func (c *Cache) Known(m *yolo.Model) (Info, bool) {
 	id, err := statID(m.Weights)
 	if err != nil {
@@ -180,7 +181,9 @@ func (c *Cache) Known(m *yolo.Model) (Info, bool) {
 	}
 	digest, ok := c.digests.recall(m.Weights, id)
 	if !ok {
-		return Info{}, false
+		if digest, err = c.read(m); err != nil {
+			return Info{}, false
+		}
 	}
 	k := key(m, digest, lib)
 	c.mu.Lock()
@@ -194,6 +197,18 @@ func (c *Cache) Known(m *yolo.Model) (Info, bool) {
 	}
 	info, err := c.store.info(k)
 	return info, err == nil
+}
+
+// read finds the digest of m's weights by reading them.
+func (c *Cache) read(m *yolo.Model) (string, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	w, err := openWeights(m)
+	if err != nil {
+		return "", err
+	}
+	defer w.Close()
+	return c.digests.of(context.Background(), w)
 }
 
 // How says how Prepare is to work when there is work to do.
