@@ -41,49 +41,6 @@ func cost(mapped, run int64) pool.Cost {
 	return pool.Cost{Mapped: mapped, Private: mapped / 10, LoadPeak: mapped / 5, Run: run, Pixels: 1}
 }
 
-func TestCoolingComesBeforeClosing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMachine(t, 300)
-		m.costs["a"], m.costs["b"], m.costs["c"] = cost(100, 50), cost(100, 50), cost(100, 50)
-		p := m.newPool(pool.Options{KeepAlive: -1})
-		for range 3 {
-			for _, id := range []string{"a", "b", "c"} {
-				if err := request(t.Context(), p, id, 5, time.Second); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		for id := range m.costs {
-			if n := m.count(id); n != 1 {
-				t.Errorf("%s was loaded %d times: room was made by closing", id, n)
-			}
-		}
-		closePool(t, p)
-	})
-}
-
-// What the arena does not give back is not asked for again and again: the pages of
-// another model make up for it.
-func TestAnArenaThatKeepsARest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMachine(t, 300)
-		m.residue = 5
-		m.costs["a"], m.costs["b"] = cost(90, 10), cost(90, 10) // 99 each, and a rest of 5
-		p := m.newPool(pool.Options{KeepAlive: -1, IdleAfter: time.Second})
-		for _, work := range []int64{1, 96} {
-			for _, id := range []string{"a", "b"} {
-				if err := request(t.Context(), p, id, work, time.Second); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		if m.count("a") != 1 || m.count("b") != 1 {
-			t.Error("a model was closed")
-		}
-		closePool(t, p)
-	})
-}
-
 func TestClosingMakesRoomWhenCoolingCannot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine(t, 200)
@@ -458,6 +415,50 @@ func TestManyLargePicturesDoNotDeadlock(t *testing.T) {
 			})
 		}
 		all.Wait()
+		closePool(t, p)
+	})
+}
+
+// Of those who wait for memory the one goes first who asked first for its model,
+// also when its model had to be loaded meanwhile.
+func TestWhoAskedFirstRunsFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 10000)
+		m.load = 10 * time.Second
+		m.costs["hot"], m.costs["cold"] = cost(60, 30), cost(60, 30)
+		p := m.newPool(pool.Options{KeepAlive: -1, MaxRuns: 1})
+		if err := p.Load(t.Context(), model("hot")); err != nil {
+			t.Fatal(err)
+		}
+		var order []string
+		var all sync.WaitGroup
+		ask := func(name, id string) {
+			all.Go(func() {
+				l, _, err := p.Acquire(t.Context(), model(id))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer l.Release()
+				r, err := l.Reserve(t.Context(), 1, 1)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer r.Release()
+				order = append(order, name) // one at a time
+				pass(8 * time.Second)
+			})
+			time.Sleep(time.Second)
+		}
+		ask("first", "hot")
+		ask("second", "cold") // ready at 11 s, before the third has run
+		ask("third", "hot")
+		ask("fourth", "hot")
+		all.Wait()
+		if got := fmt.Sprint(order); got != "[first third second fourth]" {
+			t.Error(got)
+		}
 		closePool(t, p)
 	})
 }

@@ -25,18 +25,25 @@ type machine struct {
 	load    time.Duration // what Open takes
 	slow    time.Duration // what Close and Cool take
 	closing time.Duration // what Close takes beyond that
+	run     time.Duration // what a run takes whose context carries no job
 
 	costs   map[string]pool.Cost
 	takes   map[string]int64             // arena of a run, where that is not what it costs
 	fail    func(id string, n int) error // n counts the loads of id from 1
 	residue int64                        // arena that Shrink leaves
+	rigid   bool                         // pages cannot be given back
+	gaps    int64                        // arena that runs beside each other take more
 	deaf    bool                         // loads succeed although the pool has closed
-	childOf map[string]int64             // memory that preparing takes; not in it: prepared
+	// coolsBeside lets a model be cooled while it runs, which a Session must stand and
+	// the pool never does.
+	coolsBeside bool
+	childOf     map[string]int64 // memory that preparing takes; not in it: prepared
 
 	mu       sync.Mutex
 	total    int64 // resident, without arena and buffers
 	inUse    int64 // arena in runs
 	arena    int64 // arena held
+	runs     int64 // under way
 	lent     int64 // buffers of requests
 	buffers  int64 // buffers held
 	peak     int64
@@ -127,6 +134,19 @@ func (m *machine) Buffers() int64 {
 func pass(d time.Duration) {
 	if d > 0 {
 		<-time.After(d)
+	}
+}
+
+// passIn is pass unless ctx ends before.
+func passIn(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -228,8 +248,11 @@ func (s *session) Outputs() []yolo.TensorInfo  { return nil }
 func (s *session) Metadata() map[string]string { return nil }
 
 // Run takes the arena, fills buffers and touches the weights for as long as the
-// context says.
+// context says, or until it ends.
 func (s *session) Run(ctx context.Context, _ []yolo.Tensor, use func([]yolo.Tensor) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	m := s.m
 	m.mu.Lock()
 	if s.closed {
@@ -241,23 +264,31 @@ func (s *session) Run(ctx context.Context, _ []yolo.Tensor, use func([]yolo.Tens
 		s.warm = true
 		m.takeLocked(s.cost.Mapped, "touch "+s.id)
 	}
-	job, _ := ctx.Value(job{}).(job)
+	job, ok := ctx.Value(job{}).(job)
+	if !ok {
+		job.time = m.run
+	}
 	takes, ok := m.takes[s.id]
 	if !ok {
 		takes = s.cost.Run
 	}
 	m.inUse += takes
-	m.arena = max(m.arena, m.inUse)
+	m.runs++
+	m.arena = max(m.arena, m.inUse+m.gaps*min(1, m.runs-1))
 	m.lent += job.work
 	m.buffers = max(m.buffers, m.lent)
 	m.checkLocked("run " + s.id)
 	m.mu.Unlock()
-	pass(job.time)
+	err := passIn(ctx, job.time)
 	m.mu.Lock()
+	m.runs--
 	m.inUse -= takes
 	m.lent -= job.work
 	s.running--
 	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	return use(nil)
 }
 
@@ -269,10 +300,16 @@ type job struct {
 
 func (s *session) Cool() error {
 	pass(s.m.slow)
+	if s.m.rigid {
+		return errors.ErrUnsupported
+	}
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	if s.running > 0 {
-		s.m.t.Errorf("%s: cooled while it runs", s.id)
+		if !s.m.coolsBeside {
+			s.m.t.Errorf("%s: cooled while it runs", s.id)
+		}
+		return nil // the run brings the pages in again
 	}
 	if s.warm {
 		s.warm = false

@@ -150,6 +150,7 @@ type Pool struct {
 	running   int               // those of them that run a model
 	runs      shared            // the arena: what they reserve of it, and what it holds
 	works     shared            // the same of the buffers
+	spread    float64           // how much more than they reserve runs beside each other were seen to take; 0: not yet
 	alone     *request          // it began to run with an empty arena, and no other began since
 	shrinking bool
 	residue   int64     // slack that the last shrink left; a request that ends may change that
@@ -168,7 +169,10 @@ type Pool struct {
 
 // A shared is memory that outlives its use: what is reserved of it, and what it was
 // last seen to hold. It counts as the larger of the two.
-type shared struct{ reserved, held int64 }
+type shared struct {
+	reserved, held int64
+	peak           int64 // most that was reserved since it was last given back
+}
 
 func (s shared) counted() int64 { return max(s.held, s.reserved) }
 
@@ -178,7 +182,10 @@ func (s shared) slack() int64 { return max(0, s.held-s.reserved) }
 // grow is by how much more it counts with n more reserved.
 func (s shared) grow(n int64) int64 { return max(s.held, s.reserved+n) - s.counted() }
 
-func (s *shared) reserve(n int64) { s.reserved += n }
+func (s *shared) reserve(n int64) {
+	s.reserved += n
+	s.peak = max(s.peak, s.reserved)
+}
 
 // release ends a reservation; what it took is held on until it is looked at.
 func (s *shared) release(n int64) {

@@ -70,6 +70,7 @@ func (p *Pool) grantLocked(r *request) bool {
 	if p.o.Ledger.Free()-p.keepForLoadLocked(r) < p.requestNeedLocked(r) {
 		return false
 	}
+	run := p.besideLocked(r)
 	if !e.warm {
 		e.warm = true
 		p.o.Ledger.Charge(ledger.Mapped, e.cost.Mapped)
@@ -83,11 +84,24 @@ func (p *Pool) grantLocked(r *request) bool {
 			p.alone = r
 		}
 	}
+	r.run = run
 	p.runs.reserve(r.run)
 	p.works.reserve(r.work)
 	p.countLocked()
 	return true
 }
+
+// besideLocked is what r's run takes of the arena now. Runs beside each other leave
+// gaps in it that none can use; how large these become is learnt.
+func (p *Pool) besideLocked(r *request) int64 {
+	if p.running == 0 || r.aside {
+		return r.run
+	}
+	return r.run + int64(p.spread*float64(p.runs.reserved+r.run))
+}
+
+// maxSpread bounds what is learnt of gaps in the arena.
+const maxSpread = 0.5
 
 // countLocked enters what requests share into the ledger.
 func (p *Pool) countLocked() {
@@ -141,7 +155,7 @@ func (p *Pool) fullLocked() bool { return p.o.MaxRuns > 0 && p.running >= p.o.Ma
 // requestNeedLocked is what granting r would take more than now: arena and buffers
 // may hold enough already.
 func (p *Pool) requestNeedLocked(r *request) int64 {
-	need := p.works.grow(r.work) + p.runs.grow(r.run)
+	need := p.works.grow(r.work) + p.runs.grow(p.besideLocked(r))
 	if !r.entry.warm {
 		need += r.entry.cost.Mapped
 	}

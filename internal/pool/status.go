@@ -100,7 +100,17 @@ func (p *Pool) Ahead(ctx context.Context, m *yolo.Model) (done bool, err error) 
 func (p *Pool) BudgetChanged() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.forgiveLocked()
 	p.scheduleLocked()
+}
+
+// forgiveLocked lets models that did not fit be tried again at once.
+func (p *Pool) forgiveLocked() {
+	for _, e := range p.entries {
+		if code := yolo.CodeOf(e.err); e.state == yolo.Failed && (code == yolo.TooBig || code == yolo.NoRoom) {
+			e.retryAt = time.Time{}
+		}
+	}
 }
 
 // Load makes a model resident, as a request would, and waits until it is. Unlike
@@ -219,6 +229,7 @@ func (p *Pool) Unpin(m *yolo.Model) {
 		return
 	}
 	e.pinned = false
+	p.forgiveLocked()
 	if e.state == yolo.Ready && e.leases == 0 {
 		p.unusedLocked(e)
 	}

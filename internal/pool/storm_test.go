@@ -161,7 +161,7 @@ func guess(ctx context.Context, t *testing.T, p *pool.Pool, id string, warm bool
 	}
 	defer room.Release()
 	if err := l.Run(context.WithValue(ctx, job{}, job{10 * time.Millisecond, 5}), nil, func([]yolo.Tensor) error { return nil }); err != nil {
-		t.Error(err)
+		allowed(t, err)
 	}
 }
 

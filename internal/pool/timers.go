@@ -133,6 +133,12 @@ func (p *Pool) restLocked() {
 func (p *Pool) observeLocked() {
 	p.observed = time.Now()
 	p.runs.held, p.works.held = p.o.Memory.Held(), p.o.Memory.Buffers()
+	if over := p.runs.held - p.runs.peak; over > 0 && p.runs.peak > 0 {
+		p.spread = min(maxSpread, max(p.spread, float64(over)/float64(p.runs.peak)))
+	}
+	if p.runs.held <= p.runs.reserved { // what was held before is gone
+		p.runs.peak = p.runs.reserved
+	}
 	p.countLocked()
 	p.o.Ledger.Observe(p.o.Memory.Resident(), p.active == 0 && p.loading == 0)
 }
