@@ -135,10 +135,7 @@ func TestAFailedDecodeLeavesNoPixels(t *testing.T) {
 	c := imaging.Codec{Buffers: &b}
 	data := sceneJPEG(t, 810, 1080)
 	if _, err := c.Decode(data[:len(data)/2], nil); err == nil {
-		if img, err := c.Decode(data, nil); err == nil {
-			img = nil // lost
-			_ = img
-		}
+		t.Log("half a picture was decoded, and is lost as well")
 	}
 	for range 100 {
 		runtime.GC()
