@@ -101,7 +101,7 @@ func (p *Pool) planRoomLocked(e, shadow *entry, plan *yolo.Plan) {
 	} {
 		c := choice{}
 		if deficit > 0 {
-			c = p.chooseLocked(deficit, e, closable)
+			c = p.chooseLocked(deficit, e, closable, nil)
 		}
 		over, late := int64(0), []*entry(nil)
 		if shadow.prepared {

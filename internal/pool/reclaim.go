@@ -20,7 +20,7 @@ func (p *Pool) helpRequestLocked(r *request) bool {
 	if deficit <= 0 {
 		return true
 	}
-	if p.reclaimLocked(deficit, r.entry) {
+	if p.reclaimLocked(deficit, r.entry, r) {
 		return true
 	}
 	// What others in work hold comes back by itself.
@@ -34,7 +34,7 @@ func (p *Pool) helpLoadLocked(e *entry) error {
 	if whole := p.wholeNeed(e); p.fixedLocked(e)+whole > p.o.Ledger.Budget() {
 		return p.tooBig(e, whole)
 	}
-	if deficit := need - p.o.Ledger.Free() - p.comingLocked() - p.drainingLocked(); deficit > 0 && !p.reclaimLocked(deficit, e) {
+	if deficit := need - p.o.Ledger.Free() - p.comingLocked() - p.drainingLocked(); deficit > 0 && !p.reclaimLocked(deficit, e, nil) {
 		if deficit > p.endingLocked(e) && !p.drainBusyLocked(deficit, e) && p.stuckLocked() {
 			return p.noRoom(e, need)
 		}
@@ -170,17 +170,29 @@ func (p *Pool) slackLocked() int64 {
 }
 
 // chooseLocked picks the steps that give back n bytes: what arena and buffers hold
-// and no request uses, then the pages of models that are not running, then the sessions that
-// are closable. It changes nothing.
-func (p *Pool) chooseLocked(n int64, except *entry, closable func(*entry) bool) choice {
-	var c choice
+// and no request uses, then the pages of models that are not running, then the
+// sessions that are closable. It changes nothing.
+//
+// For a request, r, pages go before arena and buffers: it will use those itself, and
+// taking them anew costs more than bringing pages back.
+func (p *Pool) chooseLocked(n int64, except *entry, closable func(*entry) bool, r *request) choice {
+	var slack int64
 	if !p.shrinking {
-		c.slack = p.slackLocked()
+		slack = p.slackLocked()
 	}
-	c.left = n - c.slack
+	c := choice{left: n}
+	if r == nil {
+		c.slack = slack
+		c.left -= slack
+	}
 	c.cool = p.victimsLocked(c.left, except, (*entry).coolable, func(e *entry) int64 { return e.cost.Mapped })
 	for _, e := range c.cool {
 		c.left -= e.cost.Mapped
+	}
+	if r != nil && c.left > 0 {
+		own := min(p.besideLocked(r), p.runs.slack()) + min(r.work, p.works.slack())
+		c.slack = max(0, slack-own)
+		c.left -= c.slack
 	}
 	gain := func(e *entry) int64 {
 		if slices.Contains(c.cool, e) {
@@ -196,12 +208,13 @@ func (p *Pool) chooseLocked(n int64, except *entry, closable func(*entry) bool) 
 }
 
 // reclaimLocked gives back at least n bytes. It takes no step at all, and returns
-// false, when all there are do not suffice. except is the model the room is for.
-func (p *Pool) reclaimLocked(n int64, except *entry) bool {
+// false, when all there are do not suffice. except is the model the room is for, r the
+// request; nil: a load.
+func (p *Pool) reclaimLocked(n int64, except *entry, r *request) bool {
 	if p.guessCoolsLocked() {
 		return true // in a moment it may be closed, before others are
 	}
-	c := p.chooseLocked(n, except, p.closableLocked)
+	c := p.chooseLocked(n, except, p.closableLocked, r)
 	if c.left > 0 {
 		return false
 	}
@@ -214,7 +227,7 @@ func (p *Pool) reclaimLocked(n int64, except *entry) bool {
 func (p *Pool) relieveLocked() {
 	over := -p.o.Ledger.Free() - p.comingLocked() - p.drainingLocked()
 	if over > 0 && !p.closed {
-		p.takeLocked(p.chooseLocked(over, nil, p.closableLocked), nil)
+		p.takeLocked(p.chooseLocked(over, nil, p.closableLocked, nil), nil)
 	}
 }
 

@@ -132,7 +132,7 @@ func (p *Pool) loadFirstLocked(r *request) bool {
 	for _, o := range leaving {
 		deficit -= o.gain()
 	}
-	c := p.chooseLocked(deficit, e, p.closableLocked)
+	c := p.chooseLocked(deficit, e, p.closableLocked, nil)
 	return c.left <= 0 && (!e.prepared || p.overcommitLocked(e, slices.Concat(leaving, c.shut)...) <= 0)
 }
 
