@@ -30,7 +30,6 @@ import (
 	"lazyolo/internal/simulate"
 	"lazyolo/internal/turbojpeg"
 	"lazyolo/internal/usage"
-	"lazyolo/yolo"
 )
 
 // idleAfter is how long after the last request memory is given back.
@@ -140,7 +139,7 @@ func (s *server) newPool(events *httpapi.Events) (*pool.Pool, error) {
 		MaxRuns: concurrency(s.c), MaxQueue: s.c.MaxQueue, LoadTimeout: s.c.LoadTimeout,
 		MinResident: minResident, KeepAlive: s.c.KeepAlive, NeverEvict: s.c.LRUCache != nil && !*s.c.LRUCache,
 		Policy: pool.CostAware, WorkingRoom: workingRoom, IdleAfter: idleAfter, Idle: s.engine.Rest,
-		Observe: events.Transition, Decide: events.Decide, Models: s.models.All,
+		Observe: events.Transition, Decide: events.Decide, Costs: s.costs,
 	}
 	if s.c.EvictionPolicy == config.PolicyLRU {
 		o.Policy = pool.LRU
@@ -149,6 +148,17 @@ func (s *server) newPool(events *httpapi.Events) (*pool.Pool, error) {
 		o.Used = s.trace.Record
 	}
 	return pool.New(o)
+}
+
+// costs is what is known of all models, by id.
+func (s *server) costs() map[string]pool.Cost {
+	known := make(map[string]pool.Cost)
+	for _, m := range s.models.All() {
+		if c, ok := s.engine.Known(m); ok {
+			known[m.ID] = c
+		}
+	}
+	return known
 }
 
 // maxTrace bounds the file of TRACE_FILE: 5 million uses.
@@ -263,28 +273,26 @@ func (s *server) greet(out sys, port int) {
 // prepareAll prepares what is not, one model after the other, as memory allows.
 func (s *server) prepareAll(ctx context.Context) {
 	for left := slices.Clone(s.models.All()); len(left) > 0; {
-		before := len(left)
-		left = slices.DeleteFunc(left, func(m *yolo.Model) bool {
-			if ctx.Err() != nil || s.engine.Ready() != nil {
-				return true
-			}
-			done, err := s.pool.Ahead(ctx, m)
-			if err != nil && ctx.Err() == nil && !errors.Is(err, prepare.ErrTakenOver) {
-				s.log.Warn("cannot prepare model ahead of its use", "model", m.ID, "err", err)
-			}
-			return done || err != nil
-		})
-		if len(left) == before {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(200 * time.Millisecond): // memory may be free then
-			}
+		if ctx.Err() != nil || s.engine.Ready() != nil {
+			return
+		}
+		m := left[0]
+		left = left[1:]
+		done, err := s.pool.Ahead(ctx, m)
+		if err != nil && ctx.Err() == nil && !errors.Is(err, prepare.ErrTakenOver) {
+			s.log.Warn("cannot prepare model ahead of its use", "model", m.ID, "err", err)
+		}
+		if done || err != nil {
+			continue
+		}
+		left = append(left, m) // after the others: they may be smaller
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(200 * time.Millisecond): // memory may be free then
 		}
 	}
-	if ctx.Err() == nil {
-		s.engine.Rest()
-	}
+	s.engine.Rest()
 }
 
 func (s *server) health() httpapi.Health {

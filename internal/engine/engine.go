@@ -77,7 +77,7 @@ func New(o Options) (*Engine, error) {
 	return e, err
 }
 
-// Close ends preparations under way.
+// Close lets go of the cache folder; open models stay.
 func (e *Engine) Close() error { return e.cache.Close() }
 
 // Cache is where prepared models lie.
@@ -126,7 +126,12 @@ func (e *Engine) runtime() (*ort.Runtime, error) {
 }
 
 // Cost implements pool.Engine from what was measured when m was prepared.
-func (e *Engine) Cost(m *yolo.Model) (pool.Cost, bool) {
+func (e *Engine) Cost(m *yolo.Model) (pool.Cost, bool) { return e.cost(m, e.cache.Find) }
+
+// Known is Cost as far as it is known without reading m's weights.
+func (e *Engine) Known(m *yolo.Model) (pool.Cost, bool) { return e.cost(m, e.cache.Known) }
+
+func (e *Engine) cost(m *yolo.Model, find func(*yolo.Model) (prepare.Info, bool)) (pool.Cost, bool) {
 	key := costKey(m)
 	e.mu.Lock()
 	c, ok := e.costs[key]
@@ -134,16 +139,16 @@ func (e *Engine) Cost(m *yolo.Model) (pool.Cost, bool) {
 	if ok {
 		return c, true
 	}
-	info, ok := e.cache.Known(m)
+	info, ok := find(m)
 	if !ok {
 		return pool.Cost{}, false
 	}
 	c = costOf(info.Sizes)
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	if e.o.Ran != nil {
 		c.Ran = e.o.Ran(m)
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.costs[key] = c
 	return c, true
 }

@@ -166,7 +166,7 @@ func TestPinsLeaveRoomForTheOthers(t *testing.T) {
 			m.costs[y.ID] = cost(50, 20)
 		}
 		m.costs["large"] = cost(200, 50) // 270 with its run
-		p := m.newPool(pool.Options{KeepAlive: -1, Models: func() []*yolo.Model { return all }})
+		p := m.newPool(pool.Options{KeepAlive: -1, Costs: func() map[string]pool.Cost { return m.costs }})
 		for i, want := range []yolo.Code{"", "", yolo.NoRoom} {
 			id := fmt.Sprint(i)
 			if plan := p.Plan(model(id), yolo.Pin); plan.Err == nil != (want == "") {

@@ -19,6 +19,20 @@ func learning(t *testing.T) (*machine, *pool.Pool) {
 	return m, m.newPool(pool.Options{KeepAlive: -1, IdleAfter: time.Second, Idle: m.Shrink})
 }
 
+// reserved borrows the one model, with the memory for a run.
+func reserved(t *testing.T, p *pool.Pool) (*pool.Lease, *pool.Reservation) {
+	t.Helper()
+	l, _, err := p.Acquire(t.Context(), model("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := l.Reserve(t.Context(), 1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, r
+}
+
 // ran is what the pool knows of the runs of the one model.
 func ran(t *testing.T, p *pool.Pool) map[int64]int64 {
 	t.Helper()
@@ -39,14 +53,7 @@ func TestARunTeachesWhatItTakes(t *testing.T) {
 			t.Errorf("learnt %d", got)
 		}
 		time.Sleep(2 * time.Second) // the arena is shrunk
-		l, _, err := p.Acquire(t.Context(), model("a"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := l.Reserve(t.Context(), 1, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
+		l, r := reserved(t, p)
 		if got := m.ledger.Snapshot().Used["running"]; got != 34 {
 			t.Errorf("%d are reserved for a run that takes 32", got)
 		}
@@ -70,15 +77,8 @@ func TestWhatTeachesNothing(t *testing.T) {
 			all.Wait()
 		},
 		"a run that fails": func(t *testing.T, p *pool.Pool) {
-			l, _, err := p.Acquire(t.Context(), model("a"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			l, r := reserved(t, p)
 			defer l.Release()
-			r, err := l.Reserve(t.Context(), 1, 1)
-			if err != nil {
-				t.Fatal(err)
-			}
 			defer r.Release()
 			failed := errors.New("failed")
 			if err := l.Run(context.Background(), nil, func([]yolo.Tensor) error { return failed }); !errors.Is(err, failed) {
@@ -86,15 +86,8 @@ func TestWhatTeachesNothing(t *testing.T) {
 			}
 		},
 		"no run": func(t *testing.T, p *pool.Pool) {
-			l, _, err := p.Acquire(t.Context(), model("a"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			l, r := reserved(t, p)
 			defer l.Release()
-			r, err := l.Reserve(t.Context(), 1, 1)
-			if err != nil {
-				t.Fatal(err)
-			}
 			r.Release()
 		},
 	} {

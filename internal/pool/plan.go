@@ -11,9 +11,9 @@ import (
 // nothing: no state changes and no timer is set.
 func (p *Pool) Plan(m *yolo.Model, do yolo.Action) yolo.Plan {
 	cost, prepared := p.o.Engine.Cost(m)
-	var others map[string]int64
+	var all map[string]Cost
 	if do == yolo.Pin {
-		others = p.others(m)
+		all = p.costs()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -23,7 +23,7 @@ func (p *Pool) Plan(m *yolo.Model, do yolo.Action) yolo.Plan {
 	case yolo.Pin:
 		plan := p.planLoadLocked(m, cost, prepared)
 		if plan.Err == nil && prepared {
-			plan.Err = p.pinnableLocked(m, cost, others)
+			plan.Err = p.pinnableLocked(m, cost, all)
 		}
 		return plan
 	}

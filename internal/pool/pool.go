@@ -119,9 +119,9 @@ type Options struct {
 	Policy      Policy        // orders victims; nil: CostAware
 	WorkingRoom int64         // pictures and tensors of one ordinary request: always kept possible
 
-	// Models lists all there are; nil: those that were asked for. Pins leave room for
-	// the largest of the others.
-	Models func() []*yolo.Model
+	// Costs tells what is known of all models, by id: pins leave room for the largest of
+	// the others. nil: they leave room for the pinned model's own runs.
+	Costs func() map[string]Cost
 
 	IdleAfter time.Duration         // Idle is called when no lease was held for so long
 	Idle      func()                // gives memory back; may be nil; must stand being called twice at once

@@ -170,7 +170,7 @@ func (e *entry) unloadable() error {
 // run, are refused.
 func (p *Pool) Pin(m *yolo.Model) error {
 	c, ok := p.o.Engine.Cost(m)
-	others := p.others(m)
+	all := p.costs()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.entryLocked(m)
@@ -178,7 +178,7 @@ func (p *Pool) Pin(m *yolo.Model) error {
 		return nil
 	}
 	if ok {
-		if err := p.pinnableLocked(m, c, others); err != nil {
+		if err := p.pinnableLocked(m, c, all); err != nil {
 			return err
 		}
 		if e.session == nil && e.state != yolo.Loading && e.state != yolo.Draining { // its cost is charged meanwhile
@@ -189,26 +189,21 @@ func (p *Pool) Pin(m *yolo.Model) error {
 	return nil
 }
 
-// others is what each model but m needs to be loaded and run, by id, where known.
-func (p *Pool) others(m *yolo.Model) map[string]int64 {
-	if p.o.Models == nil {
+// costs is what is known of all models.
+func (p *Pool) costs() map[string]Cost {
+	if p.o.Costs == nil {
 		return nil
 	}
-	needs := make(map[string]int64)
-	for _, o := range p.o.Models() {
-		if cost, ok := p.o.Engine.Cost(o); ok && o.ID != m.ID {
-			needs[o.ID] = p.wholeNeed(&entry{model: o, cost: cost, prepared: true})
-		}
-	}
-	return needs
+	return p.o.Costs()
 }
 
 // pinnableLocked says why pinning m, of cost c, would leave too little for requests;
-// nil: it would not. others are the needs of the other models.
-func (p *Pool) pinnableLocked(m *yolo.Model, c Cost, others map[string]int64) error {
+// nil: it would not. all is what is known of all models.
+func (p *Pool) pinnableLocked(m *yolo.Model, c Cost, all map[string]Cost) error {
 	work := c.Run + p.o.WorkingRoom
-	for id, need := range others {
-		if e := p.entries[id]; e == nil || !e.pinned {
+	for id, cost := range all {
+		if e := p.entries[id]; id != m.ID && (e == nil || !e.pinned) {
+			need := p.wholeNeed(&entry{cost: cost, prepared: true})
 			work = max(work, need)
 		}
 	}

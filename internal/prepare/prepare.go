@@ -168,9 +168,15 @@ func libraryStamp(lib ort.Library) string {
 	return fmt.Sprint(lib.Path, id.size, id.mtime)
 }
 
-// Known returns what was measured about m if it is prepared, and prepares nothing. It
-// reads the weights where their digest is not known, once however many ask.
-func (c *Cache) Known(m *yolo.Model) (Info, bool) {
+// Known returns what was measured about m if it is prepared, without hashing or
+// preparing anything.
+func (c *Cache) Known(m *yolo.Model) (Info, bool) { return c.find(m, false) }
+
+// Find is Known for weights whose digest is not known, too: it reads them, once however
+// many ask.
+func (c *Cache) Find(m *yolo.Model) (Info, bool) { return c.find(m, true) }
+
+func (c *Cache) find(m *yolo.Model, read bool) (Info, bool) {
 	id, err := statID(m.Weights)
 	if err != nil {
 		return Info{}, false
@@ -180,10 +186,12 @@ func (c *Cache) Known(m *yolo.Model) (Info, bool) {
 		return Info{}, false
 	}
 	digest, ok := c.digests.recall(m.Weights, id)
+	if !ok && read {
+		digest, err = c.read(m)
+		ok = err == nil
+	}
 	if !ok {
-		if digest, err = c.read(m); err != nil {
-			return Info{}, false
-		}
+		return Info{}, false
 	}
 	k := key(m, digest, lib)
 	c.mu.Lock()
