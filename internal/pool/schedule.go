@@ -165,7 +165,7 @@ func (p *Pool) requestNeedLocked(r *request) int64 {
 // tooLarge says why r can never have its memory.
 func (p *Pool) tooLarge(r *request) error {
 	return &yolo.Error{Code: yolo.TooLarge, Model: r.entry.model.ID,
-		Msg: fmt.Sprintf("the picture needs %d MiB to decode and run, more than can be made free (%v)", (r.work+r.run)>>20, p.o.Ledger)}
+		Msg: fmt.Sprintf("the picture needs %d MiB to decode and run, more than can be made free (%v); send a smaller one or raise MAX_MEMORY_MB", (r.work+r.run)>>20, p.o.Ledger)}
 }
 
 // loadNeed is what loading e takes while it lasts; preparing comes first where
