@@ -32,13 +32,13 @@ type bare struct {
 	input   yolo.Tensor
 }
 
-// runtime opens ONNX Runtime, once in the process, with the server's threads.
+// runtime opens ONNX Runtime, once in the process.
 func (b *work) runtime() (*ort.Runtime, error) {
 	if b.ort != nil {
 		return b.ort, nil
 	}
 	var err error
-	b.ort, err = ort.Open(b.library, ort.Options{Threads: cmp.Or(b.threads, machine.CPUs())})
+	b.ort, err = ort.Open(b.library, ort.Options{})
 	return b.ort, err
 }
 
@@ -62,7 +62,7 @@ func (b *work) openBare(set string, picture []byte) (*bare, error) {
 	if err != nil {
 		return nil, errors.Join(err, unmap())
 	}
-	session, err := rt.OpenMapped(data, unmap)
+	session, err := rt.OpenMapped(data, cmp.Or(b.threads, machine.CPUs()), unmap)
 	if err != nil {
 		return nil, err
 	}

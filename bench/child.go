@@ -17,8 +17,7 @@ import (
 	"lazyolo/internal/ort"
 )
 
-// child is the program in a process of its own: ONNX Runtime has one number of
-// threads in a process, so each setting of the bare loop needs one.
+// child is the program in a process of its own.
 func child(args []string) {
 	var err error
 	switch {

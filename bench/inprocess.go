@@ -147,7 +147,7 @@ func (e *oneEngine) Held() int64 {
 	return max(0, held)
 }
 
-func (e *oneEngine) Open(_ context.Context, m *yolo.Model) (pool.Session, error) {
+func (e *oneEngine) Open(_ context.Context, m *yolo.Model, threads int) (pool.Session, error) {
 	name, err := e.b.prepared(m.Weights)
 	if err != nil {
 		return nil, err
@@ -156,11 +156,25 @@ func (e *oneEngine) Open(_ context.Context, m *yolo.Model) (pool.Session, error)
 	if err != nil {
 		return nil, err
 	}
-	s, err := e.rt.OpenMapped(data, func() error { return unix.Munmap(data) })
-	return oneSession{s}, err
+	s, err := e.rt.OpenMapped(data, threads, func() error { return unix.Munmap(data) })
+	return oneSession{s, threads}, err
 }
 
-type oneSession struct{ *ort.Session }
+// A oneSession is open for one number of threads, the pool's.
+type oneSession struct {
+	*ort.Session
+	threads int
+}
+
+func (s oneSession) Run(ctx context.Context, threads int, in []yolo.Tensor, use func([]yolo.Tensor) error) error {
+	if threads != s.threads {
+		return fmt.Errorf("open for %d threads, not %d", s.threads, threads)
+	}
+	return s.Session.Run(ctx, in, use)
+}
+
+func (oneSession) Open(int) error { return errors.ErrUnsupported }
+func (oneSession) Shut(int) error { return errors.ErrUnsupported }
 
 func (oneSession) Metadata() map[string]string { return nil }
 func (oneSession) Cool() error                 { return nil }

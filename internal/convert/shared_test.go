@@ -29,7 +29,7 @@ var engine struct {
 func TestMain(m *testing.M) {
 	lib, err := ort.Locate("")
 	if err == nil {
-		engine.Runtime, err = ort.Open(lib, ort.Options{Threads: runtime.NumCPU()})
+		engine.Runtime, err = ort.Open(lib, ort.Options{})
 	}
 	engine.why = err
 	os.Exit(m.Run())
@@ -93,7 +93,7 @@ func openFile(t *testing.T, path string) session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := engine.OpenMapped(data, func() error { return syscall.Munmap(data) })
+	s, err := engine.OpenMapped(data, runtime.NumCPU(), func() error { return syscall.Munmap(data) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ var openRuntime = sync.OnceValues(func() (*ort.Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ort.Open(lib, ort.Options{Threads: 1})
+	return ort.Open(lib, ort.Options{})
 })
 
 // needRuntime skips where ONNX Runtime is missing.
@@ -212,7 +212,7 @@ func openModel(t *testing.T, rt *ort.Runtime, path string, task yolo.Task) (*ort
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := rt.OpenMapped(data, func() error {
+	s, err := rt.OpenMapped(data, 1, func() error {
 		runtime.KeepAlive(data) // the session reads its weights there
 		return nil
 	})

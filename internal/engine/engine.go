@@ -14,8 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"lazyolo/internal/buffers"
 	"lazyolo/internal/machine"
 	"lazyolo/internal/ort"
@@ -28,7 +26,6 @@ import (
 type Options struct {
 	Log      *slog.Logger
 	Library  string           // path of ONNX Runtime; "": the usual places are searched
-	Threads  int              // for the arithmetic; 0: as many as there are cores
 	ArenaMax int64            // bytes that all runs together may hold; 0: no bound
 	CacheDir string           // of prepared models; "": they are not kept
 	CacheMax int64            // bytes of all prepared models; 0: no bound
@@ -61,9 +58,6 @@ type Engine struct {
 func New(o Options) (*Engine, error) {
 	if o.Log == nil || o.Worker == nil {
 		return nil, errors.New("engine: Log and Worker are required")
-	}
-	if o.Threads == 0 {
-		o.Threads = machine.CPUs()
 	}
 	e := &Engine{o: o, costs: make(map[string]pool.Cost)}
 	_, err := e.locate()
@@ -117,7 +111,7 @@ func (e *Engine) runtime() (*ort.Runtime, error) {
 	if e.rt != nil {
 		return e.rt, nil
 	}
-	if e.rt, e.err = ort.Open(lib, ort.Options{Threads: e.o.Threads, ArenaMax: e.o.ArenaMax}); e.err != nil {
+	if e.rt, e.err = ort.Open(lib, ort.Options{ArenaMax: e.o.ArenaMax}); e.err != nil {
 		e.found = ort.Library{} // look again next time
 		return nil, &yolo.Error{Code: yolo.Unavailable, Msg: e.err.Error()}
 	}
@@ -184,7 +178,7 @@ func (e *Engine) Prepare(ctx context.Context, m *yolo.Model, memory int64, specu
 }
 
 // Open implements pool.Engine.
-func (e *Engine) Open(ctx context.Context, m *yolo.Model) (pool.Session, error) {
+func (e *Engine) Open(ctx context.Context, m *yolo.Model, threads int) (pool.Session, error) {
 	e.o.Log.Info("Loading YOLO model from "+m.Weights, "model", m.ID)
 	opened := make(chan error, 1)
 	go func() { // beside the first look at the file
@@ -208,12 +202,13 @@ func (e *Engine) Open(ctx context.Context, m *yolo.Model) (pool.Session, error) 
 	if err != nil {
 		return nil, errors.Join(err, f.Unmap())
 	}
-	var s *ort.Session
-	gently(func() { s, err = rt.OpenMapped(f.Data, f.Unmap) })
-	if err != nil {
-		return nil, fmt.Errorf("load %s: %w", m.ID, err)
+	s := &session{engine: e, rt: rt, file: f}
+	if err := s.Open(threads); err != nil {
+		return nil, errors.Join(fmt.Errorf("load %s: %w", m.ID, err), f.Unmap())
 	}
-	return &session{s, e, f.Metadata, f.Data}, nil
+	first := s.open[threads]
+	s.inputs, s.outputs = first.Inputs(), first.Outputs()
+	return s, nil
 }
 
 // trimEvery bounds how often the C allocator looks for free pages after models were
@@ -240,34 +235,6 @@ func (e *Engine) trimNow() {
 	rt := e.rt
 	e.mu.Unlock() // others ask for what the lock guards meanwhile
 	rt.Trim()
-}
-
-// A session is ort's with the metadata that the prepared file does not carry.
-type session struct {
-	*ort.Session
-	engine   *Engine
-	metadata map[string]string
-	mapped   []byte // the weights, owned by the ort.Session
-}
-
-// Close implements pool.Session.
-func (s *session) Close() (err error) {
-	gently(func() { err = s.Session.Close() })
-	s.engine.trim()
-	return err
-}
-
-// Metadata implements pool.Session.
-func (s *session) Metadata() map[string]string { return s.metadata }
-
-// Cool implements pool.Session: the kernel takes the pages of the mapping away,
-// which is safe even beside a run; touching one brings it back from the file. Other
-// systems than Linux keep the pages.
-func (s *session) Cool() error {
-	if runtime.GOOS != "linux" {
-		return errors.ErrUnsupported
-	}
-	return unix.Madvise(s.mapped, unix.MADV_DONTNEED)
 }
 
 // Resident implements pool.Memory.

@@ -47,7 +47,7 @@ func test(m *testing.M) int {
 
 func options(dir string) engine.Options {
 	return engine.Options{
-		Log: slog.New(slog.DiscardHandler), Library: os.Getenv("ORT_LIBRARY"), Threads: 2, CacheDir: dir,
+		Log: slog.New(slog.DiscardHandler), Library: os.Getenv("ORT_LIBRARY"), CacheDir: dir,
 		Worker: func() *exec.Cmd { return exec.Command(os.Args[0], workerCommand) },
 	}
 }
@@ -223,7 +223,7 @@ func TestWithoutTheLibrary(t *testing.T) {
 	if err := e.Prepare(t.Context(), m, 1<<30, false); yolo.CodeOf(err) != yolo.Unavailable {
 		t.Errorf("prepare: %v", err)
 	}
-	if _, err := e.Open(t.Context(), m); yolo.CodeOf(err) != yolo.Unavailable {
+	if _, err := e.Open(t.Context(), m, 1); yolo.CodeOf(err) != yolo.Unavailable {
 		t.Errorf("open: %v", err)
 	}
 	e.Shrink()

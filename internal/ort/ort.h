@@ -20,6 +20,7 @@ typedef struct {
 typedef struct {
   const char *optimized_path; // not NULL: optimise fully and save there in ORT format
   int mapped;                 // the bytes are a mapped ORT-format file that outlives the session
+  int threads;                // of a run, its caller among them; less than 1: 1
 } lz_session_options;
 
 typedef struct {
@@ -31,7 +32,7 @@ typedef struct {
 } lz_tensor;
 
 const char *lz_load(const char *path, lz_runtime *r);
-OrtStatus *lz_start(lz_runtime *r, size_t arena_max, int threads);
+OrtStatus *lz_start(lz_runtime *r, size_t arena_max);
 // lz_find_arena sets r->arena by way of a session that uses it: GetSharedAllocator
 // knows only allocators of other kinds. It outlives the session.
 OrtStatus *lz_find_arena(lz_runtime *r, OrtSession *s);

@@ -36,7 +36,6 @@ type Runtime struct {
 
 // Options configures a Runtime.
 type Options struct {
-	Threads  int   // that all runs together use, beside their callers; at least 1
 	ArenaMax int64 // bytes that all runs together may hold; 0: no limit
 }
 
@@ -62,7 +61,7 @@ func Open(lib Library, o Options) (*Runtime, error) {
 		opened.Unlock()
 		return nil, fmt.Errorf("open onnx runtime %s: %s; %s", lib.Path, C.GoString(msg), Remedy)
 	}
-	if err := r.check(C.lz_start(&r.c, C.size_t(o.ArenaMax), C.int(max(1, o.Threads)))); err != nil {
+	if err := r.check(C.lz_start(&r.c, C.size_t(o.ArenaMax))); err != nil {
 		// A half-started environment cannot be taken back: the lock stays held.
 		return nil, fmt.Errorf("start onnx runtime %s: %w", lib.Path, err)
 	}

@@ -20,7 +20,7 @@ import (
 const maxRank = 8
 
 // A Session is a model ready to run. Run may be called from several goroutines
-// at once; Close must come after the last Run.
+// at once, which share its threads; Close must come after the last Run.
 type Session struct {
 	rt       *Runtime
 	c        *C.OrtSession
@@ -32,11 +32,13 @@ type Session struct {
 }
 
 // OpenMapped makes a session of a prepared model: an ORT-format file mapped
-// into memory, whose bytes serve as the weights without a copy. The session
-// takes the mapping over: unmap is called once, when the session is closed or
-// could not be opened, and data must stay unchanged until then.
-func (r *Runtime) OpenMapped(data []byte, unmap func() error) (*Session, error) {
-	s, err := r.openMapped(data)
+// into memory, whose bytes serve as the weights without a copy. A run takes so many
+// threads, its caller among them; the others are the session's own and sleep between
+// runs. The session takes the mapping over: unmap is called once, when the session is
+// closed or could not be opened, and data must stay unchanged until then. Several
+// sessions may use one mapping.
+func (r *Runtime) OpenMapped(data []byte, threads int, unmap func() error) (*Session, error) {
+	s, err := r.openMapped(data, threads)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open session: %w", err), unmap())
 	}
@@ -44,11 +46,11 @@ func (r *Runtime) OpenMapped(data []byte, unmap func() error) (*Session, error) 
 	return s, nil
 }
 
-func (r *Runtime) openMapped(data []byte) (*Session, error) {
+func (r *Runtime) openMapped(data []byte, threads int) (*Session, error) {
 	if len(data) == 0 {
 		return nil, errors.New("empty model")
 	}
-	o := C.lz_session_options{mapped: 1}
+	o := C.lz_session_options{mapped: 1, threads: C.int(threads)}
 	var c *C.OrtSession
 	if err := r.check(C.lz_open_bytes(&r.c, unsafe.Pointer(&data[0]), C.size_t(len(data)), &o, &c)); err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ var shared = sync.OnceValues(func() (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Open(lib, Options{Threads: 2})
+	return Open(lib, Options{})
 })
 
 func runtimeOf(t *testing.T) *Runtime {
@@ -48,7 +48,7 @@ func session(t *testing.T, model string, unmapped *int) *Session {
 	}
 	// The closure holds the bytes, which ONNX Runtime uses in place: nothing else
 	// keeps the garbage collector from them.
-	s, err := r.OpenMapped(data, func() error { *unmapped++; clear(data); return nil })
+	s, err := r.OpenMapped(data, 2, func() error { *unmapped++; clear(data); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestWhatIsNoModelIsRefused(t *testing.T) {
 	unmapped := 0
 	unmap := func() error { unmapped++; return nil }
 	for _, data := range [][]byte{nil, []byte("no model")} {
-		if _, err := r.OpenMapped(data, unmap); err == nil {
+		if _, err := r.OpenMapped(data, 1, unmap); err == nil {
 			t.Errorf("%q: opened", data)
 		}
 	}

@@ -225,13 +225,12 @@ func (l *Lease) Outputs() []yolo.TensorInfo { return l.session.Outputs() }
 // Metadata is what the weights file says of itself, under Ultralytics' keys.
 func (l *Lease) Metadata() map[string]string { return l.session.Metadata() }
 
-// Run runs the model and hands the outputs to use, which must not keep them. A
-// reservation must be held.
+// Run runs the model, once there are cores for it, and hands the outputs to use, which
+// must not keep them. A reservation must be held.
 func (l *Lease) Run(ctx context.Context, in []yolo.Tensor, use func(out []yolo.Tensor) error) error {
-	start := time.Now()
-	err := l.session.Run(ctx, in, use)
+	took, err := l.pool.run(ctx, l.entry, l.session, in, use)
 	if err == nil {
-		l.ran.Store(max(1, int64(time.Since(start))))
+		l.ran.Store(int64(took))
 	}
 	return err
 }

@@ -17,6 +17,8 @@ type entry struct {
 	cost    Cost    // known when prepared
 	order   int64   // of loading
 
+	widths   []int // numbers of threads it is open for; each takes cost.Private
+	opening  bool  // for one more
 	prepared bool
 	warm     bool // its mapped pages are charged
 	cooling  bool // they are being given back
@@ -62,10 +64,14 @@ func (e *entry) used(now time.Time) {
 // gain is what closing the session gives back.
 func (e *entry) gain() int64 {
 	if e.warm {
-		return e.cost.Private + e.cost.Mapped
+		return e.private() + e.cost.Mapped
 	}
-	return e.cost.Private
+	return e.private()
 }
+
+// private is what its sessions take beside the mapped pages; what the one takes that
+// it is not opened for yet.
+func (e *entry) private() int64 { return e.cost.Private * int64(max(1, len(e.widths))) }
 
 // coolable reports whether its pages may be given back: nothing runs on them.
 func (e *entry) coolable() bool {
@@ -151,7 +157,8 @@ func (p *Pool) closeLocked(e *entry) {
 		err := s.Close()
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.o.Ledger.Charge(ledger.Private, -e.cost.Private)
+		p.o.Ledger.Charge(ledger.Private, -e.cost.Private*int64(len(e.widths)))
+		e.widths = nil
 		if e.warm {
 			e.warm = false
 			p.o.Ledger.Charge(ledger.Mapped, -e.cost.Mapped)

@@ -34,29 +34,34 @@ type machine struct {
 	rigid   bool                         // pages cannot be given back
 	gaps    int64                        // arena that runs beside each other take more
 	deaf    bool                         // loads succeed although the pool has closed
+	cores   int                          // that runs may compute on together; 0: no bound
+
+	failMore func(id string, threads int) error // of Session.Open; nil: it does not fail
 	// coolsBeside lets a model be cooled while it runs, which a Session must stand and
 	// the pool never does.
 	coolsBeside bool
 	childOf     map[string]int64 // memory that preparing takes; not in it: prepared
 
-	mu       sync.Mutex
-	total    int64 // resident, without arena and buffers
-	inUse    int64 // arena in runs
-	arena    int64 // arena held
-	runs     int64 // under way
-	lent     int64 // buffers of requests
-	buffers  int64 // buffers held
-	peak     int64
-	opens    map[string]int
-	sessions map[string]*session
-	prepared map[string]bool
+	mu        sync.Mutex
+	total     int64       // resident, without arena and buffers
+	inUse     int64       // arena in runs
+	arena     int64       // arena held
+	runs      int64       // under way
+	computing int         // cores of them
+	widths    map[int]int // runs begun, by threads
+	lent      int64       // buffers of requests
+	buffers   int64       // buffers held
+	peak      int64
+	opens     map[string]int
+	sessions  map[string]*session
+	prepared  map[string]bool
 }
 
 func newMachine(t *testing.T, budget int64) *machine {
 	return &machine{
 		t: t, budget: budget, load: time.Second,
 		costs: make(map[string]pool.Cost), opens: make(map[string]int),
-		sessions: make(map[string]*session), prepared: make(map[string]bool),
+		sessions: make(map[string]*session), prepared: make(map[string]bool), widths: make(map[int]int),
 	}
 }
 
@@ -67,6 +72,7 @@ func (m *machine) newPool(o pool.Options) *pool.Pool {
 	m.ledger = ledger.New(m.budget)
 	m.ledger.Charge(ledger.Base, m.base)
 	o.Engine, o.Memory, o.Ledger = m, m, m.ledger
+	m.cores = o.Cores
 	o.Log = slog.New(slog.DiscardHandler)
 	p, err := pool.New(o)
 	if err != nil {
@@ -196,7 +202,7 @@ func (m *machine) Prepare(ctx context.Context, y *yolo.Model, memory int64, _ bo
 }
 
 // Open implements pool.Engine.
-func (m *machine) Open(ctx context.Context, y *yolo.Model) (pool.Session, error) {
+func (m *machine) Open(ctx context.Context, y *yolo.Model, threads int) (pool.Session, error) {
 	c := m.costs[y.ID]
 	m.mu.Lock()
 	if _, ok := m.childOf[y.ID]; ok && !m.prepared[y.ID] {
@@ -229,7 +235,7 @@ func (m *machine) Open(ctx context.Context, y *yolo.Model) (pool.Session, error)
 		return nil, err
 	}
 	m.takeLocked(c.Mapped+c.Private-loading, "opened")
-	s := &session{m: m, id: y.ID, cost: c, warm: true}
+	s := &session{m: m, id: y.ID, cost: c, warm: true, open: map[int]int{threads: 0}}
 	m.sessions[y.ID] = s
 	return s, nil
 }
@@ -240,6 +246,7 @@ type session struct {
 	cost    pool.Cost
 	warm    bool
 	running int
+	open    map[int]int // by threads: runs now
 	closed  bool
 }
 
@@ -249,7 +256,7 @@ func (s *session) Metadata() map[string]string { return nil }
 
 // Run takes the arena, fills buffers and touches the weights for as long as the
 // context says, or until it ends.
-func (s *session) Run(ctx context.Context, _ []yolo.Tensor, use func([]yolo.Tensor) error) error {
+func (s *session) Run(ctx context.Context, threads int, _ []yolo.Tensor, use func([]yolo.Tensor) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -259,7 +266,16 @@ func (s *session) Run(ctx context.Context, _ []yolo.Tensor, use func([]yolo.Tens
 		m.mu.Unlock()
 		return errors.New("run after close")
 	}
+	if _, ok := s.open[threads]; !ok {
+		m.t.Errorf("%s: run on %d threads, open for %v", s.id, threads, s.open)
+	}
 	s.running++
+	s.open[threads]++
+	m.computing += threads
+	if m.cores > 0 && m.computing > m.cores {
+		m.t.Errorf("%s: runs compute on %d cores of %d", s.id, m.computing, m.cores)
+	}
+	m.widths[threads]++
 	if !s.warm {
 		s.warm = true
 		m.takeLocked(s.cost.Mapped, "touch "+s.id)
@@ -284,6 +300,8 @@ func (s *session) Run(ctx context.Context, _ []yolo.Tensor, use func([]yolo.Tens
 	m.runs--
 	m.inUse -= takes
 	m.lent -= job.work
+	m.computing -= threads
+	s.open[threads]--
 	s.running--
 	m.mu.Unlock()
 	if err != nil {
@@ -318,6 +336,37 @@ func (s *session) Cool() error {
 	return nil
 }
 
+// Open takes as long as a load.
+func (s *session) Open(threads int) error {
+	s.m.take(max(s.cost.Private, s.cost.LoadPeak), "open "+s.id+" once more")
+	pass(s.m.load)
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	if _, ok := s.open[threads]; ok || s.closed {
+		s.m.t.Errorf("%s: opened for %d threads twice or after close", s.id, threads)
+	}
+	s.m.takeLocked(s.cost.Private-max(s.cost.Private, s.cost.LoadPeak), "opened once more")
+	if s.m.failMore != nil {
+		if err := s.m.failMore(s.id, threads); err != nil {
+			s.m.takeLocked(-s.cost.Private, "not opened once more")
+			return err
+		}
+	}
+	s.open[threads] = 0
+	return nil
+}
+
+func (s *session) Shut(threads int) error {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	if runs, ok := s.open[threads]; !ok || runs > 0 {
+		s.m.t.Errorf("%s: shut for %d threads that it is not open for or runs on: %v", s.id, threads, s.open)
+	}
+	delete(s.open, threads)
+	s.m.takeLocked(-s.cost.Private, "shut "+s.id)
+	return nil
+}
+
 func (s *session) Close() error {
 	pass(s.m.slow + s.m.closing)
 	s.m.mu.Lock()
@@ -327,7 +376,7 @@ func (s *session) Close() error {
 	}
 	s.closed = true
 	delete(s.m.sessions, s.id)
-	back := s.cost.Private
+	back := s.cost.Private * int64(len(s.open))
 	if s.warm {
 		back += s.cost.Mapped
 	}

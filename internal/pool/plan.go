@@ -125,7 +125,7 @@ func (p *Pool) planRoomLocked(e, shadow *entry, plan *yolo.Plan) {
 func (p *Pool) planSessionsLocked(shadow, e *entry, c *choice, closable func(*entry) bool) (over int64, late []*entry) {
 	pick := func(eligible func(*entry) bool) []*entry {
 		return p.victimsLocked(over, e, func(v *entry) bool { return closable(v) && !slices.Contains(c.shut, v) && eligible(v) },
-			func(e *entry) int64 { return e.cost.Private })
+			(*entry).private)
 	}
 	cooled := func(v *entry) bool { return slices.Contains(c.cool, v) }
 	over = p.overcommitLocked(shadow, c.shut...)
@@ -157,7 +157,7 @@ func (p *Pool) tellLocked(plan *yolo.Plan, c choice, late []*entry, now time.Tim
 		told := v.candidate(now)
 		told.Why = p.keptLocked(v, now)
 		if slices.Contains(late, v) {
-			told.Bytes = v.cost.Private
+			told.Bytes = v.private()
 		}
 		plan.Close = append(plan.Close, told)
 	}

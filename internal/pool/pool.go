@@ -6,7 +6,7 @@
 // # One order, so that no wait is circular
 //
 // A request holds its encoded body, then a lease (Acquire), then its working
-// memory in one piece (Lease.Reserve). Whoever waits for a model holds neither
+// memory in one piece (Lease.Reserve), then the cores of its run (Lease.Run). Whoever waits for a model holds neither
 // lease nor working memory; whoever waits for working memory waits for runs, which
 // end, never for a load. One largest run always fits beside all open sessions: a
 // load that would break this closes others first, or is refused.
@@ -43,8 +43,8 @@ type Engine interface {
 	PrepareCost(m *yolo.Model) int64
 	// Open loads m, which is prepared; ErrNotPrepared says that it no longer is.
 	// It is never called twice at once for one model; ctx ends
-	// when the pool closes, not when a caller leaves.
-	Open(ctx context.Context, m *yolo.Model) (Session, error)
+	// when the pool closes, not when a caller leaves. Runs take so many threads.
+	Open(ctx context.Context, m *yolo.Model, threads int) (Session, error)
 }
 
 // ErrMemory marks a preparation that needed more memory than it was given.
@@ -53,15 +53,22 @@ var ErrMemory = errors.New("needs more memory")
 // ErrNotPrepared sends a model back to be prepared.
 var ErrNotPrepared = errors.New("not prepared")
 
-// A Session is a loaded model. Run and Cool may be concurrent; Close is called
+// A Session is a loaded model. All but Close may be concurrent; Close is called
 // once, after the last Run.
 type Session interface {
 	Inputs() []yolo.TensorInfo
 	Outputs() []yolo.TensorInfo
 	// Metadata is what the weights file says of itself, under Ultralytics' keys.
 	Metadata() map[string]string
-	// Run hands the outputs to use, which must not keep them.
-	Run(ctx context.Context, in []yolo.Tensor, use func(out []yolo.Tensor) error) error
+	// Run hands the outputs to use, which must not keep them. It takes so many threads,
+	// its caller among them, for which the model is open.
+	Run(ctx context.Context, threads int, in []yolo.Tensor, use func(out []yolo.Tensor) error) error
+	// Open opens the model for runs on another number of threads too, over the same
+	// mapped weights: it takes Cost.Private once more. It is not called twice at once.
+	Open(threads int) error
+	// Shut takes back what Open did or the model was opened for. No run computes on it;
+	// the outputs of earlier ones may still be read.
+	Shut(threads int) error
 	// Cool gives the pages of the mapped weights back; the next Run brings them in again.
 	Cool() error
 	// Close frees the model; its memory counts as used until Close returns.
@@ -80,7 +87,7 @@ type Memory interface {
 // A Cost is what a model takes, in bytes.
 type Cost struct {
 	Mapped   int64 // pages of the weights file once touched
-	Private  int64 // of an open session beside them
+	Private  int64 // of an open session beside them, for each number of threads
 	LoadPeak int64 // highest while loading, beside Mapped
 	Run      int64 // arena of one run at the model's own input size
 	Pixels   int64 // of that input, width times height; a larger one takes more in proportion
@@ -111,6 +118,8 @@ type Options struct {
 
 	MaxLoads    int           // loads at once; 0: 2
 	MaxRuns     int           // reservations at once; 0: as many as there is memory for
+	Cores       int           // that runs may compute on together; 0: no bound
+	Threads     int           // of a run that is alone, at most Cores; 0: 1
 	MaxQueue    int           // callers that may wait; beyond it Overloaded at once; 0: no bound
 	LoadTimeout time.Duration // how long a caller waits for a load; 0: as long as its context
 	MinResident time.Duration // a model is not closed to make room when younger than this
@@ -150,6 +159,8 @@ type Pool struct {
 	running   int               // those of them that run a model
 	runs      shared            // the arena: what they reserve of it, and what it holds
 	works     shared            // the same of the buffers
+	turns     []*turn           // that wait for cores, in order
+	computing int               // cores that runs compute on now
 	spread    float64           // how much more than they reserve runs beside each other were seen to take; 0: not yet
 	alone     *request          // it began to run with an empty arena, and no other began since
 	shrinking bool
@@ -201,6 +212,10 @@ func New(o Options) (*Pool, error) {
 	if o.MaxLoads == 0 {
 		o.MaxLoads = 2
 	}
+	if o.Cores == 0 {
+		o.Cores = 1 << 30
+	}
+	o.Threads = max(1, min(o.Threads, o.Cores))
 	if o.Policy == nil {
 		o.Policy = CostAware
 	}

@@ -196,7 +196,7 @@ func (p *Pool) chooseLocked(n int64, except *entry, closable func(*entry) bool, 
 	}
 	gain := func(e *entry) int64 {
 		if slices.Contains(c.cool, e) {
-			return e.cost.Private
+			return e.private()
 		}
 		return e.gain()
 	}
@@ -281,7 +281,7 @@ func (p *Pool) ofAgeLocked(e *entry) bool {
 
 // closeVictimsLocked closes idle sessions whose private memory adds up to n.
 func (p *Pool) closeVictimsLocked(n int64, except *entry) bool {
-	shut := p.victimsLocked(n, except, p.closableLocked, func(e *entry) int64 { return e.cost.Private })
+	shut := p.victimsLocked(n, except, p.closableLocked, (*entry).private)
 	p.evictLocked(shut, except, p.sparedLocked(except, shut))
 	return len(shut) > 0
 }

@@ -172,7 +172,7 @@ func (p *Pool) tooLarge(r *request) error {
 // it is not done yet.
 func (p *Pool) loadNeed(e *entry) int64 {
 	if e.prepared {
-		return e.cost.Mapped + max(e.cost.Private, e.cost.LoadPeak)
+		return e.cost.Mapped + e.peak()
 	}
 	return max(e.childRoom, p.o.Engine.PrepareCost(e.model))
 }
@@ -206,11 +206,11 @@ func (p *Pool) startLocked(e *entry) bool {
 // too little for the largest run of any of them; 0 or less: it fits. without are
 // sessions that count as closed.
 func (p *Pool) overcommitLocked(e *entry, without ...*entry) int64 {
-	n := p.o.Ledger.Fixed() + e.cost.Private
+	n := p.o.Ledger.Fixed() + e.private()
 	largest := e.cost.Mapped + e.cost.Run
 	for _, o := range p.entries {
 		if o != e && (o.session != nil || o.state == yolo.Loading) && !slices.Contains(without, o) {
-			n += o.cost.Private
+			n += o.private()
 			largest = max(largest, o.cost.Mapped+o.cost.Run)
 		}
 	}
@@ -257,13 +257,13 @@ func (p *Pool) againLocked(e *entry) {
 // without the lock, opens it. ctx may end before the pool does for a load that
 // nobody waits for.
 func (p *Pool) loadLocked(ctx context.Context, e *entry) func() {
-	need := e.cost.Mapped + max(e.cost.Private, e.cost.LoadPeak)
+	need := e.cost.Mapped + e.peak()
 	p.o.Ledger.Charge(ledger.Loading, need)
-	start := time.Now()
+	start, threads := time.Now(), p.loadWidthLocked()
 	return func() {
 		var s Session
 		err := p.guard(e, func() (err error) {
-			s, err = p.o.Engine.Open(ctx, e.model)
+			s, err = p.o.Engine.Open(ctx, e.model, threads)
 			return err
 		})
 		if err == nil && p.ctx.Err() != nil {
@@ -285,6 +285,7 @@ func (p *Pool) loadLocked(ctx context.Context, e *entry) func() {
 		case err != nil:
 			p.failLocked(e, err)
 		default:
+			e.widths = []int{threads}
 			p.readyLocked(e, s, time.Since(start))
 		}
 		p.observeLocked()

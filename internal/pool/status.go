@@ -40,7 +40,7 @@ func (p *Pool) Status() []yolo.Status {
 			Hits: e.hits, Loads: e.total.loads, Evictions: e.total.evictions, LastUsed: e.lastUsed, LoadTook: e.loadTook, RunTook: e.runTook, Ran: e.cost.Ran, Err: e.err,
 		}
 		if e.session != nil {
-			s.Private = e.cost.Private
+			s.Private = e.private()
 			if e.warm {
 				s.Mapped = e.cost.Mapped
 			}
@@ -207,7 +207,7 @@ func (p *Pool) pinnableLocked(m *yolo.Model, c Cost, all map[string]Cost) error 
 			work = max(work, need)
 		}
 	}
-	room := p.o.Ledger.Budget() - p.fixedLocked(p.entries[m.ID]) - c.Mapped - c.Private - work
+	room := p.o.Ledger.Budget() - p.fixedLocked(p.entries[m.ID]) - p.pinnedCost(c) - work
 	if room >= 0 {
 		return nil
 	}
@@ -237,7 +237,7 @@ func (p *Pool) fixedLocked(except *entry) int64 {
 	n := p.o.Ledger.Fixed()
 	for _, e := range p.entries {
 		if e.pinned && e != except {
-			n += e.cost.Mapped + e.cost.Private
+			n += p.pinnedCost(e.cost)
 		}
 	}
 	return n

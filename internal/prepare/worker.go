@@ -59,7 +59,7 @@ func work(req request) (Info, error) {
 	if err != nil {
 		return Info{}, fmt.Errorf("%w%w", err, errMachine)
 	}
-	rt, err := ort.Open(lib, ort.Options{Threads: machine.CPUs()})
+	rt, err := ort.Open(lib, ort.Options{})
 	if err != nil {
 		return Info{}, fmt.Errorf("%w%w", err, errMachine)
 	}
@@ -120,7 +120,7 @@ func measure(rt *ort.Runtime, f *os.File, metadata map[string]string) (Info, err
 		return Info{}, err
 	}
 	before := resident()
-	s, err := rt.OpenMapped(m.Data, m.Unmap)
+	s, err := rt.OpenMapped(m.Data, machine.CPUs(), m.Unmap)
 	if err != nil {
 		return Info{}, err
 	}

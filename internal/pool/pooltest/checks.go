@@ -33,7 +33,7 @@ func (k *kit) prepares(t *testing.T) {
 	for i, speculative := range []bool{false, true} {
 		m := k.o.Model(t, i)
 		k.unknown(t, m, "before it is prepared")
-		if _, err := k.engine.Open(t.Context(), m); !errors.Is(err, pool.ErrNotPrepared) {
+		if _, err := k.engine.Open(t.Context(), m, threads); !errors.Is(err, pool.ErrNotPrepared) {
 			t.Errorf("open before it is prepared: got %v", err)
 		}
 		guess := k.engine.PrepareCost(m)
@@ -76,7 +76,7 @@ func (k *kit) forgets(t *testing.T) {
 	}
 	x := k.ready(t, 0)
 	k.o.Forget(t, x.model)
-	if _, err := k.engine.Open(t.Context(), x.model); !errors.Is(err, pool.ErrNotPrepared) {
+	if _, err := k.engine.Open(t.Context(), x.model, threads); !errors.Is(err, pool.ErrNotPrepared) {
 		t.Fatalf("open what was lost: got %v", err)
 	}
 	k.unknown(t, x.model, "lost")
@@ -98,7 +98,7 @@ func (k *kit) opens(t *testing.T) {
 	before := k.resident()
 	var s pool.Session
 	var err error
-	most := k.peak(func() { s, err = k.engine.Open(t.Context(), x.model) })
+	most := k.peak(func() { s, err = k.engine.Open(t.Context(), x.model, threads) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,6 +187,57 @@ func (k *kit) runs(t *testing.T) {
 	x.check(t, s, "with a shrunk arena")
 }
 
+// widens: opened for other numbers of threads too, a model gives the same answers on
+// each, beside one another, and takes what was predicted once more for each.
+func (k *kit) widens(t *testing.T) {
+	x := k.ready(t, 0)
+	before := k.resident()
+	s := k.open(t, x.model)
+	check := func(threads int, when string) {
+		t.Helper()
+		if same, err := x.runOn(t.Context(), s, threads); err != nil || !same {
+			t.Errorf("%s, %d threads: same answer %v, %v", when, threads, same, err)
+		}
+	}
+	if err := s.Open(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Open(3); err != nil {
+		t.Fatal(err)
+	}
+	k.within(t, before, k.resident(), x.cost.Mapped+3*x.cost.Private, "open three times")
+	var all sync.WaitGroup
+	for n := 1; n <= 3; n++ {
+		all.Go(func() {
+			for range rounds {
+				check(n, "beside others")
+			}
+		})
+	}
+	all.Wait()
+	err := s.Run(t.Context(), threads, x.in, func(out []yolo.Tensor) error {
+		err := s.Shut(threads) // computed it is
+		if !equal(out, x.want) {
+			t.Error("shut while the outputs are read: they change")
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	check(1, "another shut")
+	if err := s.Open(threads); err != nil {
+		t.Fatal(err)
+	}
+	check(threads, "open again")
+	if err := s.Shut(1); err != nil {
+		t.Error(err)
+	}
+	check(threads, "the other shut")
+	k.close(t, s)
+	k.returns(t, before, "closed with two of three open")
+}
+
 // cools: the pages of the weights are no longer resident, until the next run. The
 // median counts, as other memory may come or go meanwhile.
 func (k *kit) cools(t *testing.T) {
@@ -251,7 +302,7 @@ func (k *kit) ends(t *testing.T) {
 	defer cancel()
 	<-late.Done()
 	for _, ctx := range []context.Context{canceled, late} {
-		err := s.Run(ctx, x.in, func([]yolo.Tensor) error {
+		err := s.Run(ctx, threads, x.in, func([]yolo.Tensor) error {
 			t.Error("it answered")
 			return nil
 		})
@@ -276,7 +327,7 @@ func (k *kit) answers(t *testing.T) {
 	s := k.open(t, x.model)
 	defer k.close(t, s)
 	mine := errors.New("mine")
-	if err := s.Run(t.Context(), x.in, func([]yolo.Tensor) error { return mine }); !errors.Is(err, mine) {
+	if err := s.Run(t.Context(), threads, x.in, func([]yolo.Tensor) error { return mine }); !errors.Is(err, mine) {
 		t.Errorf("got %v", err)
 	}
 	x.check(t, s, "afterwards")
@@ -304,7 +355,7 @@ func (k *kit) pairs(t *testing.T) {
 	before := k.resident()
 	use := func(x subject) func() {
 		return func() {
-			s, err := k.engine.Open(t.Context(), x.model)
+			s, err := k.engine.Open(t.Context(), x.model, threads)
 			if err != nil {
 				t.Errorf("open: %v", err)
 				return
@@ -337,7 +388,7 @@ func (k *kit) opensTooLate(t *testing.T) {
 	before := k.resident()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if s, err := k.engine.Open(ended, x.model); err == nil {
+	if s, err := k.engine.Open(ended, x.model, threads); err == nil {
 		x.check(t, s, "opened nevertheless")
 		k.close(t, s)
 	} else if errors.Is(err, pool.ErrNotPrepared) {
@@ -364,7 +415,7 @@ func (k *kit) breaks(t *testing.T) {
 		_, err := k.prepare(t, broken, false)
 		if err == nil {
 			var opened pool.Session
-			if opened, err = k.engine.Open(t.Context(), broken); err == nil {
+			if opened, err = k.engine.Open(t.Context(), broken, threads); err == nil {
 				k.close(t, opened)
 			}
 		}

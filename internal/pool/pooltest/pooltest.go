@@ -56,6 +56,7 @@ func Run(t *testing.T, o Options) {
 		{"what is prepared may be lost", (*kit).forgets},
 		{"opening takes what was predicted", (*kit).opens},
 		{"runs take what was predicted", (*kit).runs},
+		{"a model is open for several numbers of threads", (*kit).widens},
 		{"cooling gives pages back", (*kit).cools},
 		{"cooling and shrinking do not disturb runs", (*kit).disturbs},
 		{"a run ends with its context", (*kit).ends},
@@ -82,6 +83,9 @@ type kit struct {
 	memory pool.Memory
 	kept   []subject // whose tensors the collector is to leave alone while memory is measured
 }
+
+// threads is how many the models are opened for, but where it is said.
+const threads = 2
 
 // doublings is how often a preparation that needs more memory gets twice as much:
 // with the first guess that is 32 times as much, and any budget ends before.
@@ -125,7 +129,7 @@ func (k *kit) ready(t *testing.T, i int) subject {
 	if k.o.Input != nil {
 		x.in = k.o.Input(s)
 	}
-	err := s.Run(t.Context(), x.in, func(out []yolo.Tensor) error {
+	err := s.Run(t.Context(), threads, x.in, func(out []yolo.Tensor) error {
 		for _, o := range out { // gone after the run
 			x.want = append(x.want, yolo.Tensor{Name: o.Name, Shape: slices.Clone(o.Shape), Data: slices.Clone(o.Data)})
 		}
@@ -140,7 +144,7 @@ func (k *kit) ready(t *testing.T, i int) subject {
 
 func (k *kit) open(t *testing.T, m *yolo.Model) pool.Session {
 	t.Helper()
-	s, err := k.engine.Open(t.Context(), m)
+	s, err := k.engine.Open(t.Context(), m, threads)
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
@@ -156,7 +160,12 @@ func (k *kit) close(t *testing.T, s pool.Session) {
 
 // run runs s; same tells whether it answered as the first time.
 func (x subject) run(ctx context.Context, s pool.Session) (same bool, err error) {
-	err = s.Run(ctx, x.in, func(out []yolo.Tensor) error {
+	return x.runOn(ctx, s, threads)
+}
+
+// runOn is run on another number of threads.
+func (x subject) runOn(ctx context.Context, s pool.Session, threads int) (same bool, err error) {
+	err = s.Run(ctx, threads, x.in, func(out []yolo.Tensor) error {
 		same = equal(out, x.want)
 		return nil
 	})
