@@ -77,7 +77,7 @@ func (b *work) openBare(set string, picture []byte) (*bare, error) {
 		r.fit = imaging.LetterboxAuto(img.Width, img.Height, 640, 32)
 	}
 	r.input = yolo.Tensor{Shape: []int64{1, 3, int64(r.fit.Height), int64(r.fit.Width)}, Data: make([]float32, 3*r.fit.Width*r.fit.Height)}
-	r.fit.Fill(r.input.Data, img)
+	r.fit.Fill(r.input.Data, img, 0)
 	return r, nil
 }
 
@@ -110,7 +110,7 @@ func (r *bare) decode(context.Context) (time.Duration, error) {
 // letterbox fills the input tensor.
 func (r *bare) letterbox(context.Context) (time.Duration, error) {
 	began := time.Now()
-	r.fit.Fill(r.input.Data, r.image)
+	r.fit.Fill(r.input.Data, r.image, 0)
 	return time.Since(began), nil
 }
 

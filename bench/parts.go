@@ -66,7 +66,7 @@ func fillTimes(cores int) sample {
 		var each sample
 		for range 50 {
 			began := time.Now()
-			fit.Fill(dst, img)
+			fit.Fill(dst, img, 0)
 			each = append(each, time.Since(began).Seconds())
 		}
 		rounds = append(rounds, each.median())

@@ -95,7 +95,7 @@ func (d *Detector) Detect(ctx context.Context, r yolo.Request) (*yolo.Result, er
 	q.fit = at.Fit
 	data := buffers.Get[float32](d.o.Buffers, 3*at.Width*at.Height)
 	defer buffers.Put(d.o.Buffers, data)
-	at.fill(data, img)
+	at.fill(data, img, room.Cores())
 	watch.lap(&watch.took.Decode)
 	tensor := yolo.Tensor{Shape: []int64{1, 3, int64(at.Height), int64(at.Width)}, Data: data}
 	err = lease.Run(ctx, []yolo.Tensor{tensor}, func(out []yolo.Tensor) error { return p.head.decode(out, q, result) })

@@ -186,7 +186,7 @@ func TestInputsEqualTheReference(t *testing.T) {
 					_, want := networkInput(t, images, picture, mode, [4]int{1, 3, size, size}, img.Width, img.Height)
 					p := input{width: size, height: size, fitting: fitting}.place(img.Width, img.Height, 0)
 					got := make([]float32, len(want.Data))
-					p.fill(got, img)
+					p.fill(got, img, 0)
 					worst := 0.0
 					for i := range got {
 						worst = max(worst, math.Abs(float64(got[i]-want.Data[i])))

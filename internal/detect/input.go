@@ -55,7 +55,7 @@ func inputOf(m *yolo.Model, inputs []yolo.TensorInfo, stride, trained int, how f
 // A placement is the geometry of one picture in the input, and what fills it.
 type placement struct {
 	imaging.Fit // a classifier's knows only the sizes
-	fill        func(dst []float32, img *imaging.Image)
+	fill        func(dst []float32, img *imaging.Image, cores int)
 }
 
 // place fits a picture of w by h pixels into the input: a fixed size, or, where

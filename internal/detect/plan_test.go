@@ -198,7 +198,7 @@ func TestPlacements(t *testing.T) {
 				t.Errorf("got %+v", p.Fit)
 			}
 			img := &imaging.Image{Width: tt.w, Height: tt.h, Pix: make([]byte, 3*tt.w*tt.h)}
-			p.fill(make([]float32, 3*p.Width*p.Height), img)
+			p.fill(make([]float32, 3*p.Width*p.Height), img, 0)
 			if fit := tt.in.fitter(tt.size); (fit == nil) != (tt.in.fitting == cropped) || fit != nil && fit(tt.w, tt.h) != p.Fit {
 				t.Error("the decoder is told otherwise")
 			}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -30,8 +31,7 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, held *claim) (
 		s.drain(r)
 		return nil, s.tooLarge()
 	}
-	grow := func(n int64) error { return held.grow(r.Context(), n) }
-	body, err := readAll(http.MaxBytesReader(w, r.Body, limit), r.ContentLength, limit, grow)
+	body, err := readAll(r.Context(), http.MaxBytesReader(w, r.Body, limit), r.ContentLength, limit, held)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case err == nil:
@@ -91,23 +91,22 @@ func (s *server) tooLarge() error {
 }
 
 // readAll reads r to its end into one buffer. Size is the length the client
-// claims, or -1; limit is where r ends at the latest; grow is asked before the
-// buffer takes so many bytes more.
-func readAll(r io.Reader, size, limit int64, grow func(int64) error) ([]byte, error) {
+// claims, or -1; limit is where r ends at the latest; held is asked before the
+// buffer takes more.
+func readAll(ctx context.Context, r io.Reader, size, limit int64, held *claim) ([]byte, error) {
 	// One byte more than the body: the read that finds the end needs room.
 	most := limit + 1
 	if size >= 0 {
 		most = size + 1
 	}
-	first := min(most, presize)
-	if err := grow(first); err != nil {
+	b, err := held.buffer(ctx, min(most, presize))
+	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, 0, first)
 	for {
 		if len(b) == cap(b) {
 			room := max(min(2*int64(cap(b)), most), int64(cap(b))+1)
-			if err := grow(room - int64(cap(b))); err != nil {
+			if err := held.grow(ctx, room-int64(cap(b))); err != nil {
 				return nil, err
 			}
 			grown := make([]byte, len(b), room)

@@ -36,6 +36,9 @@ func (s *server) detect(w http.ResponseWriter, r *http.Request, withModel bool) 
 	if in.request.LoadWait, err = loadWait(r.Header); err != nil {
 		return err
 	}
+	if s.o.Annotate != nil {
+		held.keep()
+	}
 	s.requests.Add(1)
 	m, err := s.find(in)
 	if err != nil {

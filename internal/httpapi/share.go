@@ -96,7 +96,28 @@ func (s *share) claim() *claim { return &claim{share: s} }
 type claim struct {
 	share *share
 	held  int64
+	spare *[]byte // memory of this request that the next one may have
 }
+
+// spares are buffers of earlier requests, of at most presize bytes.
+var spares sync.Pool
+
+// buffer takes n bytes more, at most presize, as an empty slice with room for them.
+func (c *claim) buffer(ctx context.Context, n int64) ([]byte, error) {
+	if err := c.grow(ctx, n); err != nil {
+		return nil, err
+	}
+	b, ok := spares.Get().(*[]byte)
+	if !ok || int64(cap(*b)) < n {
+		fresh := make([]byte, 0, n)
+		b = &fresh
+	}
+	c.spare = b
+	return (*b)[:0:n], nil
+}
+
+// keep says that the buffer stays in use after the request.
+func (c *claim) keep() { c.spare = nil }
 
 // grow takes n bytes more.
 func (c *claim) grow(ctx context.Context, n int64) error {
@@ -110,8 +131,13 @@ func (c *claim) grow(ctx context.Context, n int64) error {
 	return nil
 }
 
-// release gives everything back; it may be called again.
+// release gives everything back; it may be called again. Nobody may use the buffer
+// any more, unless it is kept.
 func (c *claim) release() {
+	if c.spare != nil {
+		spares.Put(c.spare)
+		c.spare = nil
+	}
 	if c.held > 0 {
 		c.share.give(c.held)
 		c.held = 0

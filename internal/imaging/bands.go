@@ -9,9 +9,13 @@ import (
 // should have at least; below it the switch costs more than it saves.
 const parallelPixels = 128 << 10
 
-// bands returns how many goroutines that much work is worth.
-func bands(pixels int) int {
-	return max(1, min(runtime.GOMAXPROCS(0), pixels/parallelPixels))
+// bands returns how many goroutines that much work is worth, at most cores; 0: as
+// many as there are.
+func bands(pixels, cores int) int {
+	if cores == 0 {
+		cores = runtime.GOMAXPROCS(0)
+	}
+	return max(1, min(cores, pixels/parallelPixels))
 }
 
 // inBands calls do for n bands that together are [0, rows), the last one in the

@@ -112,7 +112,7 @@ func BenchmarkFill(b *testing.B) {
 			dst := make([]float32, 3*640*640)
 			b.ReportAllocs()
 			for b.Loop() {
-				fit.Fill(dst, img)
+				fit.Fill(dst, img, 0)
 			}
 		})
 	}

@@ -34,11 +34,11 @@ func NewCrop(srcW, srcH, dstW, dstH int) Crop {
 // half is Python's int(round(n / 2)).
 func half(n int) int { return int(math.RoundToEven(float64(n) / 2)) }
 
-// Fill writes the input for img into dst, laid out as [Fit.Fill] does. The resize
-// equals Pillow's BILINEAR bit for bit: a triangle as wide as the reduction, in
-// fixed point, rounded to 8 bits between its two passes. Only what the crop
-// keeps is computed.
-func (c Crop) Fill(dst []float32, img *Image) {
+// Fill writes the input for img into dst, laid out and shared between up to cores
+// goroutines as [Fit.Fill] does. The resize equals Pillow's BILINEAR bit for bit: a
+// triangle as wide as the reduction, in fixed point, rounded to 8 bits between its two
+// passes. Only what the crop keeps is computed.
+func (c Crop) Fill(dst []float32, img *Image, cores int) {
 	if len(dst) != 3*c.Width*c.Height {
 		panic(fmt.Sprintf("imaging: Fill into %d values, want %d", len(dst), 3*c.Width*c.Height))
 	}
@@ -49,12 +49,12 @@ func (c Crop) Fill(dst []float32, img *Image) {
 	ys := newTriangle(c.SrcH, c.NewH, c.Top, c.Height)
 	from, to := ys.span()
 	narrow := make([]byte, 3*c.Width*(to-from)) // the rows needed, resized horizontally
-	inBands(to-from, bands((to-from)*c.SrcW), func(a, b int) {
+	inBands(to-from, bands((to-from)*c.SrcW, cores), func(a, b int) {
 		for y := a; y < b; y++ {
 			xs.row(narrow[3*c.Width*y:][:3*c.Width], img.row(from+y))
 		}
 	})
-	inBands(c.Height, bands((to-from)*c.Width), func(a, b int) {
+	inBands(c.Height, bands((to-from)*c.Width, cores), func(a, b int) {
 		sum := make([]int32, 3*c.Width)
 		for y := a; y < b; y++ {
 			ys.column(sum, narrow, y, from)

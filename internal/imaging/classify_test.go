@@ -42,7 +42,7 @@ func TestCropEqualsPillow(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%dx%d to %dx%d", tt.w, tt.h, tt.dw, tt.dh), func(t *testing.T) {
 			dst := make([]float32, 3*tt.dw*tt.dh)
-			NewCrop(tt.w, tt.h, tt.dw, tt.dh).Fill(dst, pattern(tt.w, tt.h))
+			NewCrop(tt.w, tt.h, tt.dw, tt.dh).Fill(dst, pattern(tt.w, tt.h), 0)
 			pix := make([]byte, len(dst))
 			for i := range tt.dw * tt.dh {
 				for c := range 3 {
@@ -80,7 +80,7 @@ func TestScaleGoesBackToThePicture(t *testing.T) {
 func TestStretchFillsTheInput(t *testing.T) {
 	img := pattern(40, 20)
 	dst := make([]float32, 3*16*16)
-	Stretch(40, 20, 16, 16).Fill(dst, img)
+	Stretch(40, 20, 16, 16).Fill(dst, img, 0)
 	for i, v := range dst[:16] {
 		if v == unit[padding] && dst[256+i] == v && dst[512+i] == v {
 			t.Fatalf("column %d of the first row is padding", i)

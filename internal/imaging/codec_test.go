@@ -158,7 +158,7 @@ func TestWarmAllocations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		imaging.Letterbox(810, 1080, 640, 640).Fill(dst, img)
+		imaging.Letterbox(810, 1080, 640, 640).Fill(dst, img, 0)
 		img.Free()
 	}
 	// The least of some runs: the pools keep something for each processor, and lose

@@ -143,7 +143,7 @@ func TestGoroutines(t *testing.T) {
 			t.Fatal(err)
 		}
 		dst := make([]float32, 3*640*640)
-		fit.Fill(dst, img)
+		fit.Fill(dst, img, 0)
 		return img, dst
 	}
 	wantImg, want := run(1)

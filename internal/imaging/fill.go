@@ -17,12 +17,12 @@ var unit = func() (t [256]float32) {
 // Fill writes the input for img into dst: resized, padded with 114, RGB, divided
 // by 255, planes of Height rows of Width values in the order R, G, B. dst must
 // have 3*Width*Height elements and img the Size the Fit was made for; anything
-// else is a bug of the caller and panics. Fill uses up to GOMAXPROCS goroutines
-// and waits for them.
+// else is a bug of the caller and panics. Fill uses up to cores goroutines, 0: up to
+// GOMAXPROCS, and waits for them.
 //
 // The resize equals cv2.resize(INTER_LINEAR) on 8 bits bit for bit: OpenCV's
 // modules/imgproc/src/resize.cpp, HResizeLinear and VResizeLinear.
-func (f Fit) Fill(dst []float32, img *Image) {
+func (f Fit) Fill(dst []float32, img *Image, cores int) {
 	if len(dst) != 3*f.Width*f.Height {
 		panic(fmt.Sprintf("imaging: Fill into %d values, want %d", len(dst), 3*f.Width*f.Height))
 	}
@@ -31,12 +31,12 @@ func (f Fit) Fill(dst []float32, img *Image) {
 	}
 	work := f.NewW * (f.NewH + min(img.Height, 2*f.NewH))
 	if f.NewW == img.Width && f.NewH == img.Height {
-		inBands(f.Height, bands(work), func(from, to int) { f.copyBand(dst, img, from, to) })
+		inBands(f.Height, bands(work, cores), func(from, to int) { f.copyBand(dst, img, from, to) })
 		return
 	}
 	r := resizers.Get().(*resizer)
 	r.set(f, img)
-	inBands(f.Height, bands(work), func(from, to int) { r.band(dst, from, to) })
+	inBands(f.Height, bands(work, cores), func(from, to int) { r.band(dst, from, to) })
 	r.img = nil
 	resizers.Put(r)
 }
@@ -74,8 +74,16 @@ func (f Fit) rows(dst []float32, y int) (planes [3][]float32, inside bool) {
 	return planes, inside
 }
 
+// grey is padding to copy from.
+var grey = func() (g [256]float32) {
+	for i := range g {
+		g[i] = unit[padding]
+	}
+	return g
+}()
+
 func fillGrey(row []float32) {
-	for i := range row {
-		row[i] = unit[padding]
+	for len(row) > 0 {
+		row = row[copy(row, grey[:]):]
 	}
 }

@@ -48,7 +48,7 @@ func fill(f imaging.Fit, img *imaging.Image) []float32 {
 	for i := range dst {
 		dst[i] = float32(math.NaN())
 	}
-	f.Fill(dst, img)
+	f.Fill(dst, img, 0)
 	return dst
 }
 
@@ -158,10 +158,10 @@ func TestFillPanics(t *testing.T) {
 	f := imaging.Letterbox(8, 8, 32, 32)
 	big := imaging.Letterbox(700, 700, 640, 640) // enough for four goroutines
 	for name, call := range map[string]func(){
-		"short input":   func() { f.Fill(make([]float32, 5), noise(8, 8)) },
-		"other picture": func() { f.Fill(make([]float32, 3*32*32), noise(8, 9)) },
+		"short input":   func() { f.Fill(make([]float32, 5), noise(8, 8), 0) },
+		"other picture": func() { f.Fill(make([]float32, 3*32*32), noise(8, 9), 0) },
 		"missing pixels": func() {
-			big.Fill(make([]float32, 3*640*640), &imaging.Image{Width: 700, Height: 700})
+			big.Fill(make([]float32, 3*640*640), &imaging.Image{Width: 700, Height: 700}, 0)
 		},
 	} {
 		func() {

@@ -211,6 +211,6 @@ func fuzzDecode(t *testing.T, c *imaging.Codec, data []byte, limit int) {
 	if n := img.Width * img.Height; img.Width < 1 || img.Height < 1 || w*h > limit || len(img.Pix) != 3*n {
 		t.Errorf("%dx%d pixels in %d bytes, limit %d", img.Width, img.Height, len(img.Pix), limit)
 	}
-	imaging.Letterbox(w, h, 32, 32).Fill(make([]float32, 3*32*32), img)
+	imaging.Letterbox(w, h, 32, 32).Fill(make([]float32, 3*32*32), img, 0)
 	img.Free()
 }

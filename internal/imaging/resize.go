@@ -1,9 +1,16 @@
 package imaging
 
+/*
+#cgo CFLAGS: -std=gnu11 -O3 -Wall
+#include "resize.h"
+*/
+import "C"
+
 import (
 	"math"
 	"slices"
 	"sync"
+	"unsafe"
 )
 
 // coefBits is OpenCV's INTER_RESIZE_COEF_BITS: weights are multiples of 1/2048.
@@ -18,7 +25,7 @@ const (
 type weights struct {
 	src, dst int // what they were made for
 	at       []int32
-	w        [][2]uint32
+	w        [][2]uint16
 }
 
 // set computes positions and weights with OpenCV's float arithmetic.
@@ -33,9 +40,9 @@ func (t *weights) set(src, dst int) {
 		at := float32(math.Floor(float64(f)))
 		f -= at
 		t.at[i] = int32(at)
-		t.w[i] = [2]uint32{
-			uint32(math.RoundToEven(float64((1 - f) * coefOne))),
-			uint32(math.RoundToEven(float64(f * coefOne))),
+		t.w[i] = [2]uint16{
+			uint16(math.RoundToEven(float64((1 - f) * coefOne))),
+			uint16(math.RoundToEven(float64(f * coefOne))),
 		}
 	}
 }
@@ -48,7 +55,7 @@ func (t *weights) setColumns(src, dst int) (edge int) {
 	edge = dst
 	for i, at := range t.at {
 		if at < 0 {
-			at, t.w[i] = 0, [2]uint32{coefOne, 0}
+			at, t.w[i] = 0, [2]uint16{coefOne, 0}
 		}
 		if int(at) >= src-1 {
 			at, edge = int32(src-1), min(edge, i)
@@ -118,10 +125,7 @@ func (r *resizer) band(dst []float32, from, to int) {
 		}
 		r.load(&two[0], min(y0, r.img.Height-1))
 		r.load(&two[1], y1)
-		n := r.fit.NewW
-		for c, row := range planes {
-			mix(row, two[0].pix[c*n:][:n], two[1].pix[c*n:][:n], r.ys.w[k])
-		}
+		down(planes, two[0].pix, two[1].pix, r.ys.w[k], r.fit)
 	}
 }
 
@@ -132,30 +136,19 @@ func (r *resizer) load(l *line, y int) {
 	}
 	l.y = y
 	src, n := r.img.row(y), r.fit.NewW
-	pr, pg, pb := l.pix[:n], l.pix[n:2*n], l.pix[2*n:3*n]
-	at, w := r.xs.at[:n], r.xs.w[:n]
-	for i := range r.edge {
-		s := src[at[i]:][:6]
-		w0, w1 := w[i][0], w[i][1]
-		pr[i] = uint16((uint32(s[0])*w0 + uint32(s[3])*w1) >> 4)
-		pg[i] = uint16((uint32(s[1])*w0 + uint32(s[4])*w1) >> 4)
-		pb[i] = uint16((uint32(s[2])*w0 + uint32(s[5])*w1) >> 4)
+	// C checks nothing, and offsets grow: this looks at the last one that has a right
+	// neighbour and at the last one.
+	if edge := r.edge; edge > 0 {
+		_ = src[r.xs.at[edge-1]+5]
 	}
-	for i := r.edge; i < n; i++ {
-		s := src[at[i]:][:3]
-		pr[i] = uint16(s[0]) * (coefOne >> 4)
-		pg[i] = uint16(s[1]) * (coefOne >> 4)
-		pb[i] = uint16(s[2]) * (coefOne >> 4)
-	}
+	_ = src[r.xs.at[n-1]+2]
+	C.lz_across((*C.uint16_t)(&l.pix[:3*n][0]), (*C.uint8_t)(&src[0]), (*C.int32_t)(&r.xs.at[0]),
+		(*[2]C.uint16_t)(unsafe.Pointer(&r.xs.w[:n][0])), C.int(r.edge), C.int(n))
 }
 
-// mix is the vertical pass, VResizeLinear's
-// ((b0*(S0>>4))>>16 + (b1*(S1>>4))>>16 + 2) >> 2, and the division by 255.
-func mix(dst []float32, s0, s1 []uint16, w [2]uint32) {
-	s0, s1 = s0[:len(dst)], s1[:len(dst)]
-	w0, w1 := w[0], w[1]
-	for i := range dst {
-		v := (uint32(s0[i])*w0>>16 + uint32(s1[i])*w1>>16 + 2) >> 2
-		dst[i] = unit[uint8(v)]
-	}
+// down writes one row of the input from two lines.
+func down(planes [3][]float32, upper, lower []uint16, w [2]uint16, f Fit) {
+	n, stride := f.NewW, f.Width*f.Height
+	C.lz_down((*C.float)(&planes[0][:n][0]), C.int(stride), (*C.uint16_t)(&upper[:3*n][0]), (*C.uint16_t)(&lower[:3*n][0]),
+		C.uint16_t(w[0]), C.uint16_t(w[1]), C.int(n))
 }

@@ -12,7 +12,7 @@ import "image"
 func fromVP8(s *image.YCbCr, c job) *Image {
 	img := c.newImage(s.Rect.Dx(), s.Rect.Dy())
 	cw, ch := (img.Width+1)/2, (img.Height+1)/2
-	inBands(img.Height, bands(img.Width*img.Height), func(from, to int) {
+	inBands(img.Height, bands(img.Width*img.Height, 0), func(from, to int) {
 		u, v := make([]uint8, img.Width), make([]uint8, img.Width)
 		for y := from; y < to; y++ {
 			near, far := y/2, neighbour(y, ch)

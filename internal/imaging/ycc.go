@@ -61,7 +61,7 @@ func (t *yccTable) convert(dst, luma, cb, cr []uint8) {
 func fromYCC(s *image.YCbCr, c job) *Image {
 	img := c.newImage(s.Rect.Dx(), s.Rect.Dy())
 	u := newUpsampler(s)
-	inBands(img.Height, bands(img.Width*img.Height), func(from, to int) {
+	inBands(img.Height, bands(img.Width*img.Height, 0), func(from, to int) {
 		cb, cr := make([]uint8, img.Width), make([]uint8, img.Width)
 		sums := make([]uint16, u.width)
 		for y := from; y < to; y++ {

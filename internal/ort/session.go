@@ -159,7 +159,8 @@ func (s *Session) Outputs() []yolo.TensorInfo { return s.outputs }
 
 // Run runs the model once on in, one tensor per input in Inputs' order, hands
 // the outputs to use and frees them when it returns: use must not keep them.
-// FP16 tensors are converted on the way in and out. When ctx ends the run is
+// FP16 tensors are converted, on the way in in place: the data of such an input is
+// arbitrary afterwards. When ctx ends the run is
 // ended too, at the next operator, and Run returns ctx's error.
 func (s *Session) Run(ctx context.Context, in []yolo.Tensor, use func(out []yolo.Tensor) error) error {
 	if len(in) != len(s.inputs) {
@@ -216,11 +217,11 @@ func (s *Session) run(opts *C.OrtRunOptions, in []yolo.Tensor) ([]*C.OrtValue, e
 		}
 		data, size, kind := unsafe.Pointer(&t.Data[0]), 4*len(t.Data), C.int(C.ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT)
 		if s.inputs[i].DType == yolo.FP16 {
-			half := make([]uint16, len(t.Data))
+			half := unsafe.Slice((*uint16)(data), len(t.Data))
 			for j, v := range t.Data {
-				half[j] = floatToHalf(v)
+				half[j] = floatToHalf(v) // writes what was read already
 			}
-			data, size, kind = unsafe.Pointer(&half[0]), 2*len(half), C.ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16
+			size, kind = 2*len(half), C.ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16
 		}
 		pin.Pin(data)
 		pin.Pin(&t.Shape[0])

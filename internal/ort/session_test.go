@@ -144,7 +144,7 @@ func TestHalfSession(t *testing.T) {
 		t.Errorf("input is %s", half.Inputs()[0].DType)
 	}
 	in := ramp(1, 3, 160, 160)
-	got, want := run(t, half, in), run(t, full, in)
+	want, got := run(t, full, in), run(t, half, in) // which changes its input
 	for i, v := range want.Data {
 		if d := math.Abs(float64(got.Data[i] - v)); d > 0.5+0.01*math.Abs(float64(v)) {
 			t.Fatalf("value %d: %v, in full precision %v", i, got.Data[i], v)

@@ -143,6 +143,19 @@ func (p *Pool) crowdLocked(n int) bool {
 	return 4*n >= 3*p.o.Cores
 }
 
+// Cores is how many cores the request should use now for its own work, beside the run:
+// one in a crowd, whose others have work for the rest; else as many as a run that is
+// alone.
+func (v *Reservation) Cores() int {
+	p := v.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.crowdedLocked() {
+		return 1
+	}
+	return p.o.Threads
+}
+
 // loadWidthLocked is for how many threads a model is loaded: as it would run now.
 func (p *Pool) loadWidthLocked() int {
 	if p.crowdLocked(p.running + p.waiting) {

@@ -61,7 +61,7 @@ type Session interface {
 	// Metadata is what the weights file says of itself, under Ultralytics' keys.
 	Metadata() map[string]string
 	// Run hands the outputs to use, which must not keep them. It takes so many threads,
-	// its caller among them, for which the model is open.
+	// its caller among them, for which the model is open. The data of in may be changed.
 	Run(ctx context.Context, threads int, in []yolo.Tensor, use func(out []yolo.Tensor) error) error
 	// Open opens the model for runs on another number of threads too, over the same
 	// mapped weights: it takes Cost.Private once more. It is not called twice at once.
