@@ -59,9 +59,17 @@ func (r *Runtime) openMapped(data []byte, threads int) (*Session, error) {
 }
 
 // Optimize loads the ONNX file at path with every graph optimisation, saves the
-// result at out in ORT format and returns the file's metadata. It needs several
-// times the weights' size in memory: run it in a process of its own.
+// result at out in ORT format, its weights aligned to cache lines, and returns the
+// file's metadata. It needs several times the weights' size in memory: run it in a
+// process of its own.
 func (r *Runtime) Optimize(path, out string) (metadata map[string]string, err error) {
+	if metadata, err = r.optimize(path, out); err != nil {
+		return nil, err
+	}
+	return metadata, align(out)
+}
+
+func (r *Runtime) optimize(path, out string) (metadata map[string]string, err error) {
 	in, to := C.CString(path), C.CString(out)
 	defer C.free(unsafe.Pointer(in))
 	defer C.free(unsafe.Pointer(to))
@@ -71,11 +79,10 @@ func (r *Runtime) Optimize(path, out string) (metadata map[string]string, err er
 	if err := r.check(C.lz_open_path(&r.c, in, &o, &c)); err != nil {
 		return nil, err
 	}
-	defer func() {
-		C.lz_close(&r.c, c)
-		C.lz_trim()
-	}()
-	return r.metadata(c)
+	metadata, err = r.metadata(c)
+	C.lz_close(&r.c, c)
+	C.lz_trim()
+	return metadata, err
 }
 
 func (r *Runtime) newSession(c *C.OrtSession) (*Session, error) {
