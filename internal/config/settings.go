@@ -207,11 +207,11 @@ func memorySettings() []Setting {
 		value: megabytes(func(c *Config) *int64 { return &c.MaxQueueBytes }),
 	}, {
 		Name: "THREADS", Default: "0",
-		Help:  "threads for the arithmetic; 0: as many as there are cores",
+		Help:  "threads of a run that is alone; in a crowd each run has one. 0: as many as there are cores",
 		value: integer(func(c *Config) *int { return &c.Threads }, 0, 1024),
 	}, {
 		Name: "MAX_CONCURRENCY", Default: "0",
-		Help:  "pictures in work at the same time; 0: decided from the cores",
+		Help:  "pictures in work at the same time; 0: as many as there are cores",
 		value: integer(func(c *Config) *int { return &c.MaxConcurrency }, 0, 1024),
 	}}
 }

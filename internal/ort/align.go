@@ -13,8 +13,8 @@ import (
 )
 
 // align rewrites a file in ORT format so that each weight begins on a multiple of 64
-// bytes, a cache line: ONNX Runtime puts it anywhere, and used where it lies half of
-// all vector loads would touch two lines, which costs a tenth of a run. A file whose
+// bytes, a cache line: ONNX Runtime puts it anywhere, and used where it lies most
+// vector loads would touch two lines, which costs a tenth of a run. A file whose
 // layout is not known stays as it is.
 //
 // The format is a FlatBuffer (https://flatbuffers.dev/internals/), whose schema is
