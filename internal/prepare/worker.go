@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -119,6 +120,7 @@ func measure(rt *ort.Runtime, f *os.File, metadata map[string]string) (Info, err
 	if err != nil {
 		return Info{}, err
 	}
+	debug.FreeOSMemory() // what Go gave back later would make the session look smaller
 	before := resident()
 	s, err := rt.OpenMapped(m.Data, machine.CPUs(), m.Unmap)
 	if err != nil {
