@@ -101,7 +101,7 @@ func (b *work) handler() (http.Handler, func(context.Context), error) {
 	}
 	l := ledger.New(4 << 30)
 	e := &oneEngine{b: b, rt: rt}
-	p, err := pool.New(pool.Options{Engine: e, Memory: e, Ledger: l, Log: log, MaxRuns: machine.CPUs(), KeepAlive: -1, Policy: pool.CostAware})
+	p, err := pool.New(pool.Options{Engine: e, Memory: e, Ledger: l, Log: log, MaxRuns: machine.CPUs(), Cores: machine.CPUs(), Threads: machine.CPUs(), KeepAlive: -1, Policy: pool.CostAware})
 	if err != nil {
 		return nil, nil, err
 	}

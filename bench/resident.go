@@ -119,7 +119,7 @@ func residentChild(dir, cache, count string) error {
 	if r.models, err = catalog.Open(catalog.Options{Dir: dir, Log: log}); err != nil {
 		return err
 	}
-	r.pool, err = pool.New(pool.Options{Engine: e, Memory: e, Ledger: ledger.New(4 << 30), Log: log, MaxRuns: machine.CPUs(),
+	r.pool, err = pool.New(pool.Options{Engine: e, Memory: e, Ledger: ledger.New(4 << 30), Log: log, MaxRuns: machine.CPUs(), Cores: machine.CPUs(), Threads: machine.CPUs(),
 		MinResident: 250 * time.Millisecond, KeepAlive: -1, Policy: pool.CostAware, WorkingRoom: 16 * mb})
 	if err != nil {
 		return err

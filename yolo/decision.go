@@ -53,7 +53,7 @@ type Plan struct {
 	Need     int64         // bytes while it is loaded
 	Keep     int64         // bytes it holds afterwards
 	Free     int64         // bytes of the budget that are free now
-	Arena    int64         // bytes that requests no longer use and would give back first
+	Arena    int64         // bytes of arena, buffers and second sessions, which would go back before models
 	Cool     []Candidate   // models whose pages would be given back
 	Close    []Candidate   // models that would be closed
 	Spared   []Candidate   // models that would stay

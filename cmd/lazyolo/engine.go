@@ -16,7 +16,7 @@ const workerCommand = "prepare-worker"
 // engineOptions are what the settings say of the engine.
 func engineOptions(c *config.Config, log *slog.Logger) engine.Options {
 	return engine.Options{
-		Log: log, Library: c.ORTLibrary,
+		Log: log, Library: c.ORTLibrary, Threads: threads(c),
 		CacheDir: c.CacheDir, CacheMax: c.CacheMax, Timeout: c.PrepareTimeout, Worker: worker,
 	}
 }

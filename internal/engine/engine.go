@@ -26,6 +26,7 @@ import (
 type Options struct {
 	Log      *slog.Logger
 	Library  string           // path of ONNX Runtime; "": the usual places are searched
+	Threads  int              // of a session, at most
 	ArenaMax int64            // bytes that all runs together may hold; 0: no bound
 	CacheDir string           // of prepared models; "": they are not kept
 	CacheMax int64            // bytes of all prepared models; 0: no bound
@@ -137,7 +138,7 @@ func (e *Engine) cost(m *yolo.Model, find func(*yolo.Model) (prepare.Info, bool)
 	if !ok {
 		return pool.Cost{}, false
 	}
-	c = costOf(info.Sizes)
+	c = costOf(info.Sizes, e.o.Threads)
 	if e.o.Ran != nil {
 		c.Ran = e.o.Ran(m)
 	}
@@ -150,8 +151,10 @@ func (e *Engine) cost(m *yolo.Model, find func(*yolo.Model) (prepare.Info, bool)
 func costKey(m *yolo.Model) string { return m.ID + "\x00" + m.Rev }
 
 // costOf turns measurements into a prediction that errs high.
-func costOf(s prepare.Sizes) pool.Cost {
-	const slack = 512 << 10 // of a session: threads, the allocator's rounding
+func costOf(s prepare.Sizes, threads int) pool.Cost {
+	const perThread = 64 << 10
+	slack := int64(512 << 10) // of a session: the allocator's rounding, a few threads more than it was measured with
+	slack += perThread * int64(max(0, threads-8))
 	pixels := int64(1)
 	if len(s.RunShape) == 4 {
 		pixels = s.RunShape[2] * s.RunShape[3]

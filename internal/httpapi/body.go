@@ -112,6 +112,7 @@ func readAll(ctx context.Context, r io.Reader, size, limit int64, held *claim) (
 			grown := make([]byte, len(b), room)
 			copy(grown, b)
 			b = grown
+			held.outgrow()
 		}
 		n, err := r.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]

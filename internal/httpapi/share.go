@@ -96,7 +96,7 @@ func (s *share) claim() *claim { return &claim{share: s} }
 type claim struct {
 	share *share
 	held  int64
-	spare *[]byte // memory of this request that the next one may have
+	spare *[]byte // holds the body, and may hold the next one's
 }
 
 // spares are buffers of earlier requests, of at most presize bytes.
@@ -108,7 +108,7 @@ func (c *claim) buffer(ctx context.Context, n int64) ([]byte, error) {
 		return nil, err
 	}
 	b, ok := spares.Get().(*[]byte)
-	if !ok || int64(cap(*b)) < n {
+	if !ok || int64(cap(*b)) < n || int64(cap(*b)) > 2*n { // what is held beyond n is not charged
 		fresh := make([]byte, 0, n)
 		b = &fresh
 	}
@@ -118,6 +118,14 @@ func (c *claim) buffer(ctx context.Context, n int64) ([]byte, error) {
 
 // keep says that the buffer stays in use after the request.
 func (c *claim) keep() { c.spare = nil }
+
+// outgrow says that the body moved to a larger buffer.
+func (c *claim) outgrow() {
+	if c.spare != nil {
+		spares.Put(c.spare)
+		c.spare = nil
+	}
+}
 
 // grow takes n bytes more.
 func (c *claim) grow(ctx context.Context, n int64) error {
@@ -134,10 +142,7 @@ func (c *claim) grow(ctx context.Context, n int64) error {
 // release gives everything back; it may be called again. Nobody may use the buffer
 // any more, unless it is kept.
 func (c *claim) release() {
-	if c.spare != nil {
-		spares.Put(c.spare)
-		c.spare = nil
-	}
+	c.outgrow()
 	if c.held > 0 {
 		c.share.give(c.held)
 		c.held = 0

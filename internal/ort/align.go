@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -32,7 +33,7 @@ func align(name string) (err error) {
 	}
 	old, err := unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
-		return err
+		return &fs.PathError{Op: "mmap", Path: name, Err: err}
 	}
 	r := &rewriter{in: old}
 	known := r.rewrite()

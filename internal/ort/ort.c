@@ -1,6 +1,8 @@
 #include "ort.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #ifdef __GLIBC__
@@ -51,7 +53,77 @@ static OrtStatus *make_arena(lz_runtime *r, size_t arena_max, OrtArenaCfg **cfg)
   return r->api->CreateAndRegisterAllocator(r->env, r->memory, *cfg);
 }
 
+// A thread inherits the priority of the one that makes it, and sessions are opened at a
+// low one, which their threads must not keep: they are made by a thread of this
+// runtime's own.
+typedef struct {
+  OrtThreadWorkerFn work;
+  void *param;
+  pthread_t made;
+  int result; // of pthread_create; -1: not yet
+} thread_order;
+
+static struct {
+  pthread_mutex_t mutex;
+  pthread_cond_t changed;
+  thread_order *order; // NULL: none
+} maker = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, NULL};
+
+static void *work_thread(void *arg) {
+  thread_order o = *(thread_order *)arg;
+  free(arg);
+  o.work(o.param);
+  return NULL;
+}
+
+static void *make_threads(void *unused) {
+  (void)unused;
+  pthread_mutex_lock(&maker.mutex);
+  for (;;) {
+    thread_order *o = maker.order;
+    if (o == NULL || o->result >= 0) {
+      pthread_cond_wait(&maker.changed, &maker.mutex);
+      continue;
+    }
+    thread_order *copy = malloc(sizeof *copy);
+    if (copy != NULL) *copy = *o;
+    o->result = copy == NULL ? ENOMEM : pthread_create(&o->made, NULL, work_thread, copy);
+    if (o->result != 0) free(copy);
+    pthread_cond_broadcast(&maker.changed);
+  }
+  return NULL;
+}
+
+static OrtCustomThreadHandle make_thread(void *unused, OrtThreadWorkerFn work, void *param) {
+  (void)unused;
+  pthread_t *made = malloc(sizeof *made);
+  if (made == NULL) return NULL; // ONNX Runtime then fails to open the session
+  thread_order o = {.work = work, .param = param, .result = -1};
+  pthread_mutex_lock(&maker.mutex);
+  while (maker.order != NULL) pthread_cond_wait(&maker.changed, &maker.mutex);
+  maker.order = &o;
+  pthread_cond_broadcast(&maker.changed);
+  while (o.result < 0) pthread_cond_wait(&maker.changed, &maker.mutex);
+  maker.order = NULL;
+  pthread_cond_broadcast(&maker.changed);
+  pthread_mutex_unlock(&maker.mutex);
+  if (o.result != 0) {
+    free(made);
+    return NULL;
+  }
+  *made = o.made;
+  return (OrtCustomThreadHandle)made;
+}
+
+static void join_thread(OrtCustomThreadHandle t) {
+  pthread_join(*(pthread_t *)t, NULL);
+  free((void *)t);
+}
+
 OrtStatus *lz_start(lz_runtime *r, size_t arena_max) {
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, make_threads, NULL) != 0) return r->api->CreateStatus(ORT_FAIL, "no thread to be had");
+  pthread_detach(thread);
   TRY(r->api->CreateEnv(ORT_LOGGING_LEVEL_FATAL, "lazyolo", &r->env));
   TRY(r->api->DisableTelemetryEvents(r->env));
   TRY(r->api->CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &r->memory));
@@ -112,6 +184,8 @@ OrtStatus *lz_arena_bytes(lz_runtime *r, const char *key, int64_t *out) {
 static OrtStatus *set_threads(const OrtApi *a, OrtSessionOptions *so, int n) {
   TRY(a->SetIntraOpNumThreads(so, n > 1 ? n : 1));
   TRY(a->SetInterOpNumThreads(so, 1));
+  TRY(a->SessionOptionsSetCustomCreateThreadFn(so, make_thread));
+  TRY(a->SessionOptionsSetCustomJoinThreadFn(so, join_thread));
   TRY(a->AddSessionConfigEntry(so, "session.intra_op.spin_duration_us", "200"));
   return a->AddSessionConfigEntry(so, "session.force_spinning_stop", "1");
 }

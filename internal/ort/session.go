@@ -226,7 +226,7 @@ func (s *Session) run(opts *C.OrtRunOptions, in []yolo.Tensor) ([]*C.OrtValue, e
 		if s.inputs[i].DType == yolo.FP16 {
 			half := unsafe.Slice((*uint16)(data), len(t.Data))
 			for j, v := range t.Data {
-				half[j] = floatToHalf(v) // writes what was read already
+				half[j] = floatToHalf(v) // overwrites only what was read
 			}
 			size, kind = 2*len(half), C.ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16
 		}

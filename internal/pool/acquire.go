@@ -281,7 +281,7 @@ func (l *Lease) release() {
 // ready one starts its keep-alive.
 func (p *Pool) unusedLocked(e *entry) {
 	switch {
-	case e.state == yolo.Draining && !e.cooling:
+	case e.state == yolo.Draining && !e.busy():
 		p.closeLocked(e)
 	case e.state == yolo.Ready:
 		e.lastUsed = time.Now()

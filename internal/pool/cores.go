@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -14,30 +13,61 @@ import (
 // never have more than there are.
 //
 // A request that is alone runs wide, on Options.Threads cores, and has its answer
-// soonest; a crowd runs narrow, one core each, and gets more answers a second. An open
-// session runs on one number of threads; a model has one session for each number it
-// was asked for, over the same mapped weights, as long as there is memory for both.
+// soonest; a crowd runs narrow, one core each, and gets more answers a second. A
+// session's number of threads is fixed: a model is loaded for wide runs, and has a
+// second, narrow session over the same mapped weights once it was wanted and memory for
+// it was free. That one goes before any model does. Without it a crowd runs wide, one
+// after the other.
 type turn struct {
 	entry   *entry
-	threads int           // it runs on; 0: it waits
-	opens   bool          // the model must be opened for so many threads first ...
-	shuts   int           // ... and shut for so many; 0: none, there is memory for both
-	err     error         // the model cannot run
+	threads int           // it runs on; 0: it waits, or has ended
+	narrow  bool          // it runs on the second session
+	opens   bool          // which it must open before
 	granted chan struct{} // closed when it need not wait any more
 }
+
+// narrow is what the pool knows of a model's second session.
+type narrow struct {
+	state narrowState
+	turns int       // that compute on it
+	after time.Time // it is not opened before
+}
+
+type narrowState uint8
+
+const (
+	shut    narrowState = iota
+	opening             // its memory is charged as loading
+	open                // as private, which it stays until it is shut
+	shutting
+)
+
+// narrowed is what its second session holds.
+func (e *entry) narrowed() int64 {
+	if e.narrow.state == open || e.narrow.state == shutting {
+		return e.cost.Private
+	}
+	return 0
+}
+
+// shuttable reports whether its second session may be closed: nothing computes on it.
+func (e *entry) shuttable() bool {
+	return e.session != nil && e.narrow.state == open && e.narrow.turns == 0
+}
+
+// peak is the most that a session takes while it is opened, beside the mapped pages.
+func (e *entry) peak() int64 { return max(e.cost.Private, e.cost.LoadPeak) }
 
 // run runs e's model on cores that no other run has; took is the run alone.
 func (p *Pool) run(ctx context.Context, e *entry, s Session, in []yolo.Tensor, use func([]yolo.Tensor) error) (took time.Duration, err error) {
 	t, err := p.takeTurn(ctx, e)
+	for err == nil && t.opens && !p.openNarrow(s, t) {
+		t, err = p.takeTurn(ctx, e) // on the session there is
+	}
 	if err != nil {
 		return 0, err
 	}
-	defer func() { p.endTurn(t) }()
-	if t.opens {
-		if err := p.openTurn(s, t); err != nil {
-			return 0, fmt.Errorf("open %s for %d threads: %w", e.model.ID, t.threads, err)
-		}
-	}
+	defer p.endTurn(t)
 	start := time.Now()
 	err = s.Run(ctx, t.threads, in, func(out []yolo.Tensor) error {
 		took = max(1, time.Since(start))
@@ -53,23 +83,25 @@ func (p *Pool) takeTurn(ctx context.Context, e *entry) (*turn, error) {
 	p.mu.Lock()
 	p.turns = append(p.turns, t)
 	p.grantTurnsLocked()
-	if t.threads == 0 && t.err == nil {
+	if t.threads == 0 {
 		t.granted = make(chan struct{})
 	}
 	p.mu.Unlock()
 	if t.granted == nil {
-		return t, t.err
+		return t, nil
 	}
 	select {
 	case <-t.granted:
-		return t, t.err
+		return t, nil
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.turns = slices.DeleteFunc(p.turns, func(o *turn) bool { return o == t })
-	p.grantTurnsLocked() // those behind it may need less
-	p.mu.Unlock()
-	p.endTurn(t) // granted at the same moment
+	if t.opens { // granted at the same moment
+		p.openedLocked(e, shut)
+	}
+	p.endTurnLocked(t)
 	return nil, ctx.Err()
 }
 
@@ -77,75 +109,113 @@ func (p *Pool) takeTurn(ctx context.Context, e *entry) (*turn, error) {
 func (p *Pool) endTurn(t *turn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if t.threads == 0 {
-		return
-	}
+	p.endTurnLocked(t)
+}
+
+func (p *Pool) endTurnLocked(t *turn) {
 	p.computing -= t.threads
+	if t.threads > 0 && t.narrow {
+		t.entry.narrow.turns--
+	}
 	t.threads = 0
 	p.grantTurnsLocked()
 }
 
-// grantTurnsLocked gives cores to the head of the line as long as there are some.
+// grantTurnsLocked gives cores to the head of the line as long as there are some. What
+// the head waits for is the end of a turn.
 func (p *Pool) grantTurnsLocked() {
-	for len(p.turns) > 0 {
+	for len(p.turns) > 0 && p.grantTurnLocked(p.turns[0]) {
 		t := p.turns[0]
-		if len(t.entry.widths) == 0 && !t.entry.opening {
-			t.err = &yolo.Error{Code: yolo.Unavailable, Model: t.entry.model.ID, Msg: "the model is being loaded anew", Retry: time.Second}
-		} else if t.threads = p.widthLocked(t); t.threads == 0 {
-			return
-		}
-		p.computing += t.threads
 		p.turns = p.turns[1:]
+		p.computing += t.threads
+		if t.narrow {
+			t.entry.narrow.turns++
+		}
 		if t.granted != nil {
 			close(t.granted)
 		}
 	}
 }
 
-// widthLocked decides on how many threads t runs now; 0: it waits.
-func (p *Pool) widthLocked(t *turn) int {
+// grantTurnLocked decides on how many threads t runs; false: on none yet.
+func (p *Pool) grantTurnLocked(t *turn) bool {
 	e, free := t.entry, p.o.Cores-p.computing
-	want := 1
-	if !p.crowdedLocked() && free >= p.o.Threads {
-		want = p.o.Threads
-	}
 	switch {
-	case free < want:
-		return 0
-	case slices.Contains(e.widths, want):
-		return want
-	case e.opening: // for another run; meanwhile there is what is open
+	case free >= p.o.Threads && (p.o.Threads == 1 || !p.crowdedLocked()):
+		t.threads = p.o.Threads
+	case free < 1:
+	case e.narrow.state == open:
+		t.threads, t.narrow = 1, true
 	case p.openableLocked(e):
-		p.openLocked(t)
-		return want
-	case p.computing == 0 && p.o.Ledger.Free() >= e.peak()-e.cost.Private: // no run is on what is shut
-		t.shuts = e.widths[0]
-		p.openLocked(t)
-		return want
+		t.threads, t.narrow, t.opens = 1, true, true
+		e.narrow.state = opening
+		p.o.Ledger.Charge(ledger.Loading, e.peak())
+	case free >= p.o.Threads:
+		t.threads = p.o.Threads
 	}
-	for _, n := range e.widths {
-		if n <= free {
-			return n
-		}
-	}
-	return 0
+	return t.threads > 0
 }
 
 // crowdedLocked reports whether narrow runs would use the cores better than wide ones:
-// pictures in work and in line would fill three in four of them.
-func (p *Pool) crowdedLocked() bool { return p.crowdLocked(p.running + len(p.working)) }
-
-// crowdLocked is crowdedLocked for n pictures.
-func (p *Pool) crowdLocked(n int) bool {
+// requests in work and in line would fill three in four of them.
+func (p *Pool) crowdedLocked() bool {
+	n := p.running + len(p.working)
 	if p.o.MaxRuns > 0 {
 		n = min(n, p.o.MaxRuns)
 	}
 	return 4*n >= 3*p.o.Cores
 }
 
-// Cores is how many cores the request should use now for its own work, beside the run:
-// one in a crowd, whose others have work for the rest; else as many as a run that is
-// alone.
+// openableLocked reports whether e's second session may be opened now. Where only pages
+// of other models stand against it they are given back, and the next run finds room.
+func (p *Pool) openableLocked(e *entry) bool {
+	if e.state != yolo.Ready || e.narrow.state != shut || time.Now().Before(e.narrow.after) ||
+		len(p.loads) > 0 || len(p.working) > 0 && !p.fullLocked() {
+		return false
+	}
+	missing := e.peak() - p.o.Ledger.Free()
+	if missing <= 0 {
+		return true
+	}
+	missing -= p.comingLocked()
+	c := choice{cool: p.victimsLocked(missing, e, (*entry).coolable, func(e *entry) int64 { return e.cost.Mapped })}
+	for _, o := range c.cool {
+		missing -= o.cost.Mapped
+	}
+	if missing <= 0 {
+		p.takeLocked(c, e)
+	}
+	return false
+}
+
+// openNarrow opens t's second session; false: that failed, the turn has ended and it is
+// not tried again at once.
+func (p *Pool) openNarrow(s Session, t *turn) bool {
+	e := t.entry
+	err := p.guard(e, func() error { return s.Open(1) })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil {
+		p.openedLocked(e, open)
+		return true
+	}
+	p.o.Log.Warn("cannot open a second session: requests of a crowd run one after the other", "model", e.model.ID, "err", err)
+	e.narrow.after = time.Now().Add(minBackoff)
+	p.openedLocked(e, shut)
+	p.endTurnLocked(t)
+	return false
+}
+
+// openedLocked notes how the opening of e's second session ended.
+func (p *Pool) openedLocked(e *entry, state narrowState) {
+	e.narrow.state = state
+	p.o.Ledger.Charge(ledger.Loading, -e.peak())
+	p.o.Ledger.Charge(ledger.Private, e.narrowed())
+	p.scheduleLocked()
+}
+
+// Cores is on how many cores the request should fit its picture into the input now: one
+// in a crowd, whose others have work for the rest; else as many as a run that is alone.
 func (v *Reservation) Cores() int {
 	p := v.pool
 	p.mu.Lock()
@@ -154,70 +224,4 @@ func (v *Reservation) Cores() int {
 		return 1
 	}
 	return p.o.Threads
-}
-
-// loadWidthLocked is for how many threads a model is loaded: as it would run now.
-func (p *Pool) loadWidthLocked() int {
-	if p.crowdLocked(p.running + p.waiting) {
-		return 1
-	}
-	return p.o.Threads
-}
-
-// pinnedCost is what a pinned model may come to take, open for all numbers of threads.
-func (p *Pool) pinnedCost(c Cost) int64 {
-	if p.o.Threads > 1 {
-		return c.Mapped + 2*c.Private
-	}
-	return c.Mapped + c.Private
-}
-
-// openableLocked reports whether there is memory for one more session of e that
-// nobody waits for.
-func (p *Pool) openableLocked(e *entry) bool {
-	if len(p.loads) > 0 || len(p.working) > 0 && !p.fullLocked() {
-		return false
-	}
-	return p.o.Ledger.Free() >= e.peak() && p.overcommitLocked(e)+e.cost.Private <= 0
-}
-
-// peak is the most that a session takes while it is opened, beside the mapped pages.
-func (e *entry) peak() int64 { return max(e.cost.Private, e.cost.LoadPeak) }
-
-// openLocked charges the memory for the session that t opens.
-func (p *Pool) openLocked(t *turn) {
-	e := t.entry
-	t.opens, e.opening = true, true
-	if t.shuts > 0 {
-		e.widths = nil
-		p.o.Ledger.Charge(ledger.Private, -e.cost.Private)
-	}
-	p.o.Ledger.Charge(ledger.Loading, e.peak())
-}
-
-// openTurn opens t's model for its number of threads. A model that is left without any
-// is closed.
-func (p *Pool) openTurn(s Session, t *turn) (err error) {
-	e := t.entry
-	err = p.guard(e, func() error {
-		if t.shuts > 0 {
-			if err := s.Shut(t.shuts); err != nil {
-				return err
-			}
-		}
-		return s.Open(t.threads)
-	})
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	e.opening = false
-	p.o.Ledger.Charge(ledger.Loading, -e.peak())
-	if err == nil {
-		e.widths = append(e.widths, t.threads)
-		p.o.Ledger.Charge(ledger.Private, e.cost.Private)
-	} else if len(e.widths) == 0 && e.state == yolo.Ready {
-		p.drainLocked(e, "it could not be opened again")
-	}
-	p.grantTurnsLocked()
-	p.scheduleLocked()
-	return err
 }

@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"lazyolo/internal/ledger"
 	"lazyolo/internal/pool"
-	"lazyolo/yolo"
 )
 
 // clients ask for model "a" n at a time, each the given number of times.
@@ -39,7 +36,15 @@ func (m *machine) widthsSince() map[int]int {
 	return was
 }
 
-func privateOf(p *pool.Pool) int64 { return p.Status()[0].Private }
+// privateOf is what model "a" holds beside its pages.
+func privateOf(p *pool.Pool) int64 {
+	for _, s := range p.Status() {
+		if s.Model.ID == "a" {
+			return s.Private
+		}
+	}
+	return 0
+}
 
 func TestALoneRequestRunsWideAndACrowdNarrow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -66,34 +71,55 @@ func TestALoneRequestRunsWideAndACrowdNarrow(t *testing.T) {
 	})
 }
 
-func TestACrowdThatWaitsForALoadRunsNarrow(t *testing.T) {
+func TestWithoutMemoryForASecondSessionACrowdRunsWide(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMachine(t, 1000)
-		m.costs["a"] = cost(100, 20)
+		m := newMachine(t, 100+10+2*20+2+9) // pages, a session, two runs with their pictures
+		m.costs["a"] = pool.Cost{Mapped: 100, Private: 10, LoadPeak: 10, Run: 20, Pixels: 1}
 		p := m.newPool(pool.Options{KeepAlive: -1, Cores: 2, Threads: 2, MaxRuns: 2})
 		defer closePool(t, p)
-		clients(t, p, 6, 1)
-		if private := privateOf(p); m.widthsSince()[1] < 5 || private > 20 {
-			t.Errorf("%d bytes private", private)
+		clients(t, p, 8, 5)
+		if w := m.widthsSince(); w[2] != 40 || privateOf(p) != 10 {
+			t.Errorf("runs by threads %v, %d bytes private", w, privateOf(p))
 		}
 	})
 }
 
-func TestWithoutMemoryForBothOneSessionGivesWayToTheOther(t *testing.T) {
+// The pages of an idle model go for the second session of one that a crowd asks for.
+func TestPagesGiveWayToASecondSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMachine(t, 100+20+2*20+2+5) // pages, the peak of a load, two runs with their pictures, and 5
-		m.costs["a"] = cost(100, 20)
-		p := m.newPool(pool.Options{KeepAlive: -1, Cores: 2, Threads: 2, MaxRuns: 2, WorkingRoom: 35})
+		m := newMachine(t, 100+50+2*10+2*20+2+9)
+		m.costs["a"] = pool.Cost{Mapped: 100, Private: 10, LoadPeak: 10, Run: 20, Pixels: 1}
+		m.costs["b"] = pool.Cost{Mapped: 50, Private: 10, LoadPeak: 10, Run: 20, Pixels: 1}
+		p := m.newPool(pool.Options{KeepAlive: -1, Cores: 2, Threads: 2, MaxRuns: 2})
 		defer closePool(t, p)
-		for range 3 {
-			clients(t, p, 1, 5)
-			if w := m.widthsSince(); w[2] != 5 || privateOf(p) != 10 {
-				t.Errorf("alone: runs by threads %v, %d bytes private", w, privateOf(p))
+		for _, id := range []string{"b", "a"} {
+			if err := request(t.Context(), p, id, 1, time.Millisecond); err != nil {
+				t.Fatal(err)
 			}
-			clients(t, p, 8, 5)
-			if w := m.widthsSince(); w[1] < 35 || privateOf(p) != 10 {
-				t.Errorf("a crowd: runs by threads %v, %d bytes private", w, privateOf(p))
-			}
+		}
+		clients(t, p, 8, 5)
+		if w := m.widthsSince(); w[1] < 30 || privateOf(p) != 20 || m.open() != 2 {
+			t.Errorf("runs by threads %v, %d bytes private, %d open", w, privateOf(p), m.open())
+		}
+	})
+}
+
+// A second session goes before a request is refused or a model closed.
+func TestASecondSessionGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 50+60+60+2*20+2+3)
+		m.costs["a"] = pool.Cost{Mapped: 50, Private: 60, LoadPeak: 60, Run: 20, Pixels: 1}
+		p := m.newPool(pool.Options{KeepAlive: -1, Cores: 2, Threads: 2, MaxRuns: 2, NeverEvict: true})
+		defer closePool(t, p)
+		clients(t, p, 2, 3)
+		if private := privateOf(p); private != 120 {
+			t.Fatalf("%d bytes private: nothing is tested", private)
+		}
+		if err := request(t.Context(), p, "a", 80, time.Millisecond); err != nil {
+			t.Error(err)
+		}
+		if private := privateOf(p); private != 60 {
+			t.Errorf("%d bytes private", private)
 		}
 		if n := m.count("a"); n != 1 {
 			t.Errorf("%d loads", n)
@@ -101,46 +127,55 @@ func TestWithoutMemoryForBothOneSessionGivesWayToTheOther(t *testing.T) {
 	})
 }
 
-func TestAModelThatCannotBeOpenedAgainIsLoadedAnew(t *testing.T) {
+func TestAnIdleServerShutsSecondSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMachine(t, 100+20+2*20+2+5)
+		m := newMachine(t, 1000)
 		m.costs["a"] = cost(100, 20)
-		broken := true
-		m.failMore = func(string, int) error {
-			if broken {
-				return errors.New("no threads")
-			}
-			return nil
-		}
-		m.costs["a"] = cost(100, 20)
-		p := m.newPool(pool.Options{KeepAlive: -1, Cores: 2, Threads: 2, MaxRuns: 2, WorkingRoom: 35})
+		p := m.newPool(pool.Options{KeepAlive: -1, Cores: 2, Threads: 2, MaxRuns: 2, Idle: m.Shrink, IdleAfter: time.Second})
 		defer closePool(t, p)
-		clients(t, p, 1, 1) // open for two threads
-		var failed atomic.Int64
-		var all sync.WaitGroup
-		for range 4 { // the first of them wants one thread
-			all.Go(func() {
-				err := request(t.Context(), p, "a", 1, 10*time.Millisecond)
-				if err == nil {
-					return
-				}
-				if code := yolo.CodeOf(err); code != yolo.Unavailable && code != yolo.LoadFailed && code != yolo.Internal {
-					t.Errorf("%s: %v", code, err)
-				}
-				failed.Add(1)
-			})
+		clients(t, p, 4, 3)
+		before := privateOf(p)
+		<-time.After(time.Minute)
+		if after := privateOf(p); before != 20 || after != 10 {
+			t.Errorf("%d bytes private, idle %d", before, after)
 		}
-		all.Wait()
-		if failed.Load() == 0 {
-			t.Error("nothing failed")
+	})
+}
+
+func TestASecondSessionThatCannotBeOpenedIsDoneWithout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 1000)
+		m.load = 10 * time.Millisecond
+		m.costs["a"] = cost(100, 20)
+		tries := 0
+		m.failMore = func(string, int) error { tries++; return errors.New("no threads") }
+		p := m.newPool(pool.Options{KeepAlive: -1, Cores: 2, Threads: 2, MaxRuns: 2})
+		defer closePool(t, p)
+		clients(t, p, 4, 25) // of 10 ms each
+		if w := m.widthsSince(); w[2] != 100 || tries < 1 || tries > 3 {
+			t.Errorf("runs by threads %v, %d tries", w, tries)
 		}
-		broken = false
-		clients(t, p, 3, 3)
-		if n := m.count("a"); n != 2 {
-			t.Errorf("%d loads", n)
+		if used := m.ledger.Snapshot().Used; used["loading"] != 0 || used["private"] != 10 {
+			t.Errorf("ledger %v", used)
 		}
-		if private := m.ledger.Snapshot().Used[ledger.Private.String()]; private != privateOf(p) {
-			t.Errorf("%d bytes of sessions in the ledger, %d in the status", private, privateOf(p))
+	})
+}
+
+// A model that is closed while its second session is being shut waits for that.
+func TestClosingWaitsForShutting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 1000)
+		m.slow = time.Second
+		m.costs["a"] = cost(100, 20)
+		p := m.newPool(pool.Options{KeepAlive: -1, Cores: 2, Threads: 2, MaxRuns: 2, Idle: func() {}, IdleAfter: time.Second})
+		defer closePool(t, p)
+		clients(t, p, 4, 3)
+		<-time.After(1500 * time.Millisecond) // idle: it is being shut
+		if err := p.Unload(t.Context(), model("a")); err != nil {
+			t.Error(err)
+		}
+		if n := m.open(); n != 0 {
+			t.Errorf("%d open", n)
 		}
 	})
 }

@@ -17,9 +17,8 @@ type entry struct {
 	cost    Cost    // known when prepared
 	order   int64   // of loading
 
-	widths   []int // numbers of threads it is open for; each takes cost.Private
-	opening  bool  // for one more
 	prepared bool
+	narrow   narrow
 	warm     bool // its mapped pages are charged
 	cooling  bool // they are being given back
 	rigid    bool // they cannot be
@@ -69,9 +68,11 @@ func (e *entry) gain() int64 {
 	return e.private()
 }
 
-// private is what its sessions take beside the mapped pages; what the one takes that
-// it is not opened for yet.
-func (e *entry) private() int64 { return e.cost.Private * int64(max(1, len(e.widths))) }
+// private is what its sessions take beside the mapped pages.
+func (e *entry) private() int64 { return e.cost.Private + e.narrowed() }
+
+// busy reports whether something of it is being given back, after which it may close.
+func (e *entry) busy() bool { return e.cooling || e.narrow.state == shutting }
 
 // coolable reports whether its pages may be given back: nothing runs on them.
 func (e *entry) coolable() bool {
@@ -157,8 +158,8 @@ func (p *Pool) closeLocked(e *entry) {
 		err := s.Close()
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.o.Ledger.Charge(ledger.Private, -e.cost.Private*int64(len(e.widths)))
-		e.widths = nil
+		p.o.Ledger.Charge(ledger.Private, -e.private())
+		e.narrow = narrow{}
 		if e.warm {
 			e.warm = false
 			p.o.Ledger.Charge(ledger.Mapped, -e.cost.Mapped)
@@ -196,7 +197,7 @@ func (p *Pool) retireLocked(e *entry, why string) {
 		"idle", time.Since(e.lastUsed).Round(time.Millisecond), "bytes", e.gain())
 	e.speculative, e.keep = false, nil
 	p.moveLocked(e, yolo.Draining, nil)
-	if e.leases == 0 && !e.cooling {
+	if e.leases == 0 && !e.busy() {
 		p.closeLocked(e)
 	}
 }

@@ -357,9 +357,10 @@ func (s *session) Open(threads int) error {
 }
 
 func (s *session) Shut(threads int) error {
+	pass(s.m.slow)
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
-	if runs, ok := s.open[threads]; !ok || runs > 0 {
+	if runs, ok := s.open[threads]; !ok || runs > 0 || s.closed {
 		s.m.t.Errorf("%s: shut for %d threads that it is not open for or runs on: %v", s.id, threads, s.open)
 	}
 	delete(s.open, threads)

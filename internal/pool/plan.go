@@ -125,7 +125,7 @@ func (p *Pool) planRoomLocked(e, shadow *entry, plan *yolo.Plan) {
 func (p *Pool) planSessionsLocked(shadow, e *entry, c *choice, closable func(*entry) bool) (over int64, late []*entry) {
 	pick := func(eligible func(*entry) bool) []*entry {
 		return p.victimsLocked(over, e, func(v *entry) bool { return closable(v) && !slices.Contains(c.shut, v) && eligible(v) },
-			(*entry).private)
+			func(e *entry) int64 { return e.cost.Private })
 	}
 	cooled := func(v *entry) bool { return slices.Contains(c.cool, v) }
 	over = p.overcommitLocked(shadow, c.shut...)
@@ -146,6 +146,9 @@ func (p *Pool) planSessionsLocked(shadow, e *entry, c *choice, closable func(*en
 // tellLocked puts the steps of a choice into a plan.
 func (p *Pool) tellLocked(plan *yolo.Plan, c choice, late []*entry, now time.Time) {
 	plan.Arena = c.slack
+	for _, e := range c.narrow {
+		plan.Arena += e.narrowed()
+	}
 	for _, v := range c.cool {
 		if !slices.Contains(c.shut, v) {
 			told := v.candidate(now)
@@ -157,7 +160,7 @@ func (p *Pool) tellLocked(plan *yolo.Plan, c choice, late []*entry, now time.Tim
 		told := v.candidate(now)
 		told.Why = p.keptLocked(v, now)
 		if slices.Contains(late, v) {
-			told.Bytes = v.private()
+			told.Bytes = v.cost.Private
 		}
 		plan.Close = append(plan.Close, told)
 	}

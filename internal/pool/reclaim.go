@@ -65,6 +65,9 @@ func (p *Pool) endingLocked(except *entry) int64 {
 		if e != except && e.session != nil && e.warm && !e.rigid && !e.pinned && (e.running > 0 || !e.coolable()) {
 			n += e.cost.Mapped
 		}
+		if e.session != nil && !e.shuttable() {
+			n += e.narrowed()
+		}
 	}
 	return n
 }
@@ -130,6 +133,9 @@ func (p *Pool) comingLocked() int64 {
 		case e.cooling:
 			n += e.cost.Mapped
 		}
+		if e.state == yolo.Ready && e.narrow.state == shutting {
+			n += e.narrowed()
+		}
 	}
 	return n
 }
@@ -157,10 +163,11 @@ func (p *Pool) closingLocked() bool {
 
 // A choice is a set of steps that give memory back, cheapest first.
 type choice struct {
-	slack int64    // of arena and buffers
-	cool  []*entry // their pages; some may stand in shut too
-	shut  []*entry
-	left  int64 // bytes still missing after all that
+	slack  int64    // of arena and buffers
+	cool   []*entry // their pages; some may stand in narrow and shut too
+	narrow []*entry // their second sessions
+	shut   []*entry
+	left   int64 // bytes still missing after all that
 }
 
 // slackLocked is what arena and buffers hold, no request uses and a shrink may give
@@ -170,8 +177,8 @@ func (p *Pool) slackLocked() int64 {
 }
 
 // chooseLocked picks the steps that give back n bytes: what arena and buffers hold
-// and no request uses, then the pages of models that are not running, then the
-// sessions that are closable. It changes nothing.
+// and no request uses, then the pages of models that are not running, then second
+// sessions, then the models that are closable. It changes nothing.
 //
 // For a request, r, pages go before arena and buffers: it will use those itself, and
 // taking them anew costs more than bringing pages back.
@@ -194,11 +201,19 @@ func (p *Pool) chooseLocked(n int64, except *entry, closable func(*entry) bool, 
 		c.slack = max(0, slack-own)
 		c.left -= c.slack
 	}
+	c.narrow = p.victimsLocked(c.left, nil, (*entry).shuttable, (*entry).narrowed)
+	for _, e := range c.narrow {
+		c.left -= e.narrowed()
+	}
 	gain := func(e *entry) int64 {
+		n := e.gain()
 		if slices.Contains(c.cool, e) {
-			return e.private()
+			n -= e.cost.Mapped
 		}
-		return e.gain()
+		if slices.Contains(c.narrow, e) {
+			n -= e.narrowed()
+		}
+		return n
 	}
 	c.shut = p.victimsLocked(c.left, except, closable, gain)
 	for _, e := range c.shut {
@@ -243,6 +258,11 @@ func (p *Pool) takeLocked(c choice, room *entry) {
 			p.coolLocked(e)
 		}
 	}
+	for _, e := range c.narrow {
+		if !slices.Contains(c.shut, e) {
+			p.shutNarrowLocked(e)
+		}
+	}
 	p.evictLocked(c.shut, room, spared)
 }
 
@@ -281,7 +301,7 @@ func (p *Pool) ofAgeLocked(e *entry) bool {
 
 // closeVictimsLocked closes idle sessions whose private memory adds up to n.
 func (p *Pool) closeVictimsLocked(n int64, except *entry) bool {
-	shut := p.victimsLocked(n, except, p.closableLocked, (*entry).private)
+	shut := p.victimsLocked(n, except, p.closableLocked, func(e *entry) int64 { return e.cost.Private })
 	p.evictLocked(shut, except, p.sparedLocked(except, shut))
 	return len(shut) > 0
 }
@@ -380,11 +400,34 @@ func (p *Pool) coolLocked(e *entry) {
 			p.o.Log.Debug("cooled", "model", e.model.ID, "bytes", e.cost.Mapped)
 		}
 		p.observeLocked()
-		if e.state == yolo.Draining && e.leases == 0 {
-			p.closeLocked(e)
-		}
-		p.scheduleLocked()
+		p.backLocked(e)
 	})
+}
+
+// shutNarrowLocked closes e's second session.
+func (p *Pool) shutNarrowLocked(e *entry) {
+	e.narrow.state = shutting
+	s := e.session
+	p.work.Go(func() {
+		err := s.Shut(1)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.o.Ledger.Charge(ledger.Private, -e.narrowed())
+		e.narrow.state = shut
+		if err != nil {
+			p.o.Log.Error("close a second session", "model", e.model.ID, "err", err)
+		}
+		p.observeLocked()
+		p.backLocked(e)
+	})
+}
+
+// backLocked goes on after something of e was given back.
+func (p *Pool) backLocked(e *entry) {
+	if e.state == yolo.Draining && e.leases == 0 && !e.busy() {
+		p.closeLocked(e)
+	}
+	p.scheduleLocked()
 }
 
 // moreRoomLocked doubles the memory for e's preparing process after it proved

@@ -206,11 +206,11 @@ func (p *Pool) startLocked(e *entry) bool {
 // too little for the largest run of any of them; 0 or less: it fits. without are
 // sessions that count as closed.
 func (p *Pool) overcommitLocked(e *entry, without ...*entry) int64 {
-	n := p.o.Ledger.Fixed() + e.private()
+	n := p.o.Ledger.Fixed() + e.cost.Private
 	largest := e.cost.Mapped + e.cost.Run
 	for _, o := range p.entries {
 		if o != e && (o.session != nil || o.state == yolo.Loading) && !slices.Contains(without, o) {
-			n += o.private()
+			n += o.cost.Private
 			largest = max(largest, o.cost.Mapped+o.cost.Run)
 		}
 	}
@@ -259,11 +259,11 @@ func (p *Pool) againLocked(e *entry) {
 func (p *Pool) loadLocked(ctx context.Context, e *entry) func() {
 	need := e.cost.Mapped + e.peak()
 	p.o.Ledger.Charge(ledger.Loading, need)
-	start, threads := time.Now(), p.loadWidthLocked()
+	start := time.Now()
 	return func() {
 		var s Session
 		err := p.guard(e, func() (err error) {
-			s, err = p.o.Engine.Open(ctx, e.model, threads)
+			s, err = p.o.Engine.Open(ctx, e.model, p.o.Threads)
 			return err
 		})
 		if err == nil && p.ctx.Err() != nil {
@@ -285,7 +285,6 @@ func (p *Pool) loadLocked(ctx context.Context, e *entry) func() {
 		case err != nil:
 			p.failLocked(e, err)
 		default:
-			e.widths = []int{threads}
 			p.readyLocked(e, s, time.Since(start))
 		}
 		p.observeLocked()

@@ -207,7 +207,7 @@ func (p *Pool) pinnableLocked(m *yolo.Model, c Cost, all map[string]Cost) error 
 			work = max(work, need)
 		}
 	}
-	room := p.o.Ledger.Budget() - p.fixedLocked(p.entries[m.ID]) - p.pinnedCost(c) - work
+	room := p.o.Ledger.Budget() - p.fixedLocked(p.entries[m.ID]) - c.Mapped - c.Private - work
 	if room >= 0 {
 		return nil
 	}
@@ -237,7 +237,7 @@ func (p *Pool) fixedLocked(except *entry) int64 {
 	n := p.o.Ledger.Fixed()
 	for _, e := range p.entries {
 		if e.pinned && e != except {
-			n += p.pinnedCost(e.cost)
+			n += e.cost.Mapped + e.cost.Private
 		}
 	}
 	return n

@@ -52,7 +52,8 @@ func (p *Pool) tick() {
 	p.scheduleLocked()
 }
 
-// coolIdleLocked gives back the pages of all models while nothing is used.
+// coolIdleLocked gives back the pages and second sessions of all models while nothing
+// is used.
 func (p *Pool) coolIdleLocked() {
 	if p.leases > 0 || p.closed {
 		return
@@ -61,6 +62,9 @@ func (p *Pool) coolIdleLocked() {
 		if e.state == yolo.Ready && e.coolable() {
 			p.decideCoolIdleLocked(e)
 			p.coolLocked(e)
+		}
+		if e.shuttable() {
+			p.shutNarrowLocked(e)
 		}
 	}
 }

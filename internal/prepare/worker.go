@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -201,7 +202,8 @@ func describe(err error) (msg, kind string) {
 			return msg, kindOutput
 		}
 	}
-	if errors.Is(err, errMachine) {
+	_, files := errors.AsType[*fs.PathError](err) // reading or writing one failed
+	if files || errors.Is(err, errMachine) {
 		return msg, kindMachine
 	}
 	return msg, kindModel
