@@ -71,12 +71,14 @@ func (p *Painter) Render(ctx context.Context, w io.Writer, name string, picture 
 
 // Draw draws each object with a label such as "person 0.85", in a colour that
 // depends on its class alone: masks tinted, boxes upright or rotated, skeletons;
-// of a classification the best classes as lines of text. Line width and type size
-// follow the size of the picture. The best object comes first and lies on top.
+// of a classification the best classes as lines of text, and of a semantic
+// segmentation the pixels of each class tinted, with its name where they lie
+// thickest. Line width and type size follow the size of the picture. The best
+// object comes first and lies on top.
 // Names the font cannot write are replaced by "class N". Objects may reach beyond
 // the picture.
 func (p *Painter) Draw(img *imaging.Image, r *yolo.Result) error {
-	if len(r.Objects) == 0 && len(r.Probs) == 0 {
+	if len(r.Objects)+len(r.Probs)+len(r.Regions) == 0 {
 		return nil
 	}
 	p.parse.Do(func() {
@@ -91,8 +93,14 @@ func (p *Painter) Draw(img *imaging.Image, r *yolo.Result) error {
 	if err != nil {
 		return err
 	}
+	for _, g := range r.Regions {
+		d.tint(g.Mask, g.Class)
+	}
+	for _, g := range r.Regions {
+		d.region(g)
+	}
 	for i := len(r.Objects) - 1; i >= 0; i-- {
-		d.tint(r.Objects[i])
+		d.tint(r.Objects[i].Mask, r.Objects[i].Class)
 	}
 	for i := len(r.Objects) - 1; i >= 0; i-- {
 		d.outline(r.Objects[i])
@@ -117,11 +125,11 @@ func newDrawing(img *imaging.Image, f *opentype.Font) (drawing, error) {
 	return drawing{canvas{img}, letters, max(int(math.Round(size*0.003)), 2)}, err
 }
 
-// tint colours the object's mask.
-func (d drawing) tint(o yolo.Object) {
-	if o.Mask != nil {
+// tint colours the pixels of a mask; nil: none.
+func (d drawing) tint(m *yolo.Mask, class int) {
+	if m != nil {
 		const part = 110 // of 255
-		d.mask(o.Mask.Picture(d.Width, d.Height), classColor(o.Class), part)
+		d.mask(m.Picture(d.Width, d.Height), classColor(class), part)
 	}
 }
 
@@ -178,21 +186,23 @@ func (d drawing) label(o yolo.Object) {
 		at = image.Pt(pixel(top.X), pixel(top.Y))
 	}
 	back := classColor(o.Class)
-	d.text(d.name(o.Name, o.Class), o.Confidence, at.Sub(image.Pt(0, d.height)), max(at.Y, 0), back, 255)
+	d.text(scored(d.name(o.Name, o.Class), o.Confidence), at.Sub(image.Pt(0, d.height)), max(at.Y, 0), back, 255)
 }
 
 // list writes the classes of a classification, one below the other.
 func (d drawing) list(probs []yolo.Prob) {
 	for i, p := range probs {
 		at := image.Pt(d.stroke, d.stroke+i*d.height)
-		d.text(d.name(p.Name, p.Class), p.Confidence, at, at.Y, color.RGBA{A: 255}, 170)
+		d.text(scored(d.name(p.Name, p.Class), p.Confidence), at, at.Y, color.RGBA{A: 255}, 170)
 	}
 }
 
+// scored is a name with its confidence.
+func scored(name string, conf float32) string { return fmt.Sprintf("%s %.2f", name, conf) }
+
 // text writes one line with its corner at p, or at height inside if p lies above
 // the picture, onto a/255 of the colour back.
-func (d drawing) text(name string, conf float32, p image.Point, inside int, back color.RGBA, a uint32) {
-	s := fmt.Sprintf("%s %.2f", name, conf)
+func (d drawing) text(s string, p image.Point, inside int, back color.RGBA, a uint32) {
 	margin := max(d.height/8, 2)
 	size := image.Pt(d.width(s)+2*margin, d.height)
 	if p.Y < 0 {

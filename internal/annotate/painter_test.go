@@ -58,6 +58,45 @@ func disc(w, h, cx, cy, radius int) *yolo.Mask {
 	return m
 }
 
+// regions are the classes of a grid of w by h, of which the first and last rows are padding,
+// as a semantic model gives them; class is that of a pixel, below 0: none.
+func regions(w, h, padding int, names []string, class func(x, y int) int) []yolo.Region {
+	var out []yolo.Region
+	for c, name := range names {
+		m := &yolo.Mask{Width: w, Height: h, Window: yolo.Window{Y: padding, W: w, H: h - 2*padding}, Nearest: true}
+		on, run := false, 0
+		for i := range w * h {
+			if (class(i%w, i/w-padding) == c) != on {
+				m.Runs = append(m.Runs, run)
+				on, run = !on, 0
+			}
+			run++
+		}
+		m.Runs = append(m.Runs, run)
+		out = append(out, yolo.Region{Class: c, Name: name, Mask: m})
+	}
+	return out
+}
+
+// street is a scene of classes: sky, a road that widens, a tree, a wheel with a
+// hole, a spot in the corner, and something that belongs to none.
+func street(x, y int) int {
+	within := func(cx, cy, r int) bool { return (x-cx)*(x-cx)+(y-cy)*(y-cy) < r*r }
+	switch {
+	case within(140, 60, 25) && !within(140, 60, 12):
+		return 3
+	case x >= 154 && y >= 120:
+		return 4
+	case within(30, 50, 22):
+		return 2
+	case y >= 60 && x > 70-y/2 && x < 80+y/2:
+		return 1
+	case y < 60:
+		return 0
+	}
+	return -1
+}
+
 // rotated is a box as detect gives it.
 func rotated(o yolo.Object, x, y, w, h float32, angle float64) yolo.Object {
 	cos, sin := float32(math.Cos(angle)), float32(math.Sin(angle))
@@ -106,6 +145,7 @@ func scenes() map[string]yolo.Result {
 		"obb": {Objects: []yolo.Object{
 			rotated(object(3, "船", 0.77, 0, 0, 0, 0), 110, 110, 140, 50, 0.5), rotated(object(11, "plane", 0.66, 0, 0, 0, 0), 200, 40, 90, 90, -0.8),
 		}},
+		"semantic": {Regions: regions(160, 174, 20, []string{"天空", "道路", "树🌳", "wheel", "spot"}, street)},
 		"classify": {Probs: []yolo.Prob{{Class: 1, Name: "虎斑猫", Confidence: 0.91}, {Class: 2, Name: "Egyptian cat", Confidence: 0.05}, {Class: 3, Confidence: 0.01}}},
 	}
 }
@@ -228,6 +268,9 @@ func TestAnywhere(t *testing.T) {
 		}
 		r.Objects = append(r.Objects, o)
 	}
+	r.Regions = append(r.Regions, regions(160, 174, 20, []string{"天空", "", "tree", "x", "y"}, street)...)
+	r.Regions = append(r.Regions, yolo.Region{}, yolo.Region{Mask: &yolo.Mask{}}, yolo.Region{Class: -1, Mask: disc(64, 48, 20, 20, 10)},
+		yolo.Region{Mask: &yolo.Mask{Width: 1, Height: 1, Window: yolo.Window{X: 1, W: 1, H: 1}, Runs: []int{0, 1}}})
 	for range 30 {
 		r.Probs = append(r.Probs, yolo.Prob{Class: -1, Name: "one of many", Confidence: nan})
 	}
