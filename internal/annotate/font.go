@@ -7,6 +7,7 @@ import (
 	"image/color"
 	"math"
 	"strconv"
+	"unicode"
 
 	"golang.org/x/image/font"
 	"golang.org/x/image/font/opentype"
@@ -16,7 +17,8 @@ import (
 )
 
 // fontFile is a subset of Noto Sans CJK SC (SIL Open Font License, see OFL.txt):
-// Latin and common Chinese. It stays in the executable's file until it is read.
+// Latin-1, 30 letters of Latin Extended-A and common Chinese. It stays in the
+// executable's file until it is read.
 //
 //go:embed font.otf
 var fontFile []byte
@@ -48,22 +50,49 @@ func newLetters(f *opentype.Font, pixels int) (*letters, error) {
 	return &letters{face, map[rune]glyph{}, ascent, ascent + int(math.Ceil(float64(pixels)*0.22))}, nil
 }
 
-// knows reports whether every character of s can be written.
-func (l *letters) knows(s string) bool {
-	for _, r := range s {
-		if _, ok := l.face.GlyphAdvance(r); !ok {
-			return false
-		}
-	}
-	return true
-}
+// missing stands for a character the font lacks. It lacks this one as well, and so
+// glyph gives the font's crossed box.
+const missing = '\uFFFD'
 
-// name returns a label's text, or "class N" where it is empty or cannot be written.
+// name returns a label's text: name with what the font lacks replaced, or "class N"
+// where more than half of its characters are missing or none is to be seen.
 func (l *letters) name(name string, class int) string {
-	if name == "" || !l.knows(name) {
+	var text []rune
+	lacks, seen := 0, false
+	for _, r := range name {
+		if _, ok := l.face.GlyphAdvance(r); !ok {
+			if r = lookalike(r); r == 0 {
+				continue
+			}
+		}
+		if r == missing {
+			lacks++
+		}
+		seen = seen || !unicode.IsSpace(r)
+		text = append(text, r)
+	}
+	if !seen || 2*lacks > len(text) {
 		return "class " + strconv.Itoa(class)
 	}
-	return name
+	return string(text)
+}
+
+// lookalike returns what is written for a character the font lacks: one that it has
+// and that reads the same, missing, or 0 for what only joins or marks others.
+func lookalike(r rune) rune {
+	switch {
+	case unicode.IsSpace(r):
+		return ' '
+	case unicode.Is(unicode.Pd, r), r == '\u2212': // dashes; the minus sign
+		return '-'
+	case r == '\u30FB', r == '\u2219': // middle dots
+		return '\u00B7'
+	case r == '\uFFE5': // full-width yen or yuan
+		return '\u00A5'
+	case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		return 0
+	}
+	return missing
 }
 
 // width returns the pixels that s takes.
@@ -85,13 +114,14 @@ func (l *letters) write(c canvas, s string, p image.Point, ink color.RGBA) {
 	}
 }
 
+// glyph returns a character's glyph; of one the font lacks, that of a crossed box.
 func (l *letters) glyph(r rune) glyph {
 	g, ok := l.glyphs[r]
 	if ok {
 		return g
 	}
-	bounds, mask, at, advance, ok := l.face.Glyph(fixed.Point26_6{}, r)
-	if ok {
+	bounds, mask, at, advance, _ := l.face.Glyph(fixed.Point26_6{}, r) // of what is missing, too
+	if mask != nil {
 		g = glyph{bounds: bounds, alpha: make([]uint8, bounds.Dx()*bounds.Dy()), advance: advance.Round()}
 		for i := range g.alpha {
 			_, _, _, a := mask.At(at.X+i%bounds.Dx(), at.Y+i/bounds.Dx()).RGBA()

@@ -75,8 +75,8 @@ func (p *Painter) Render(ctx context.Context, w io.Writer, name string, picture 
 // segmentation the pixels of each class tinted, with its name where they lie
 // thickest. Line width and type size follow the size of the picture. The best
 // object comes first and lies on top.
-// Names the font cannot write are replaced by "class N". Objects may reach beyond
-// the picture.
+// A character the font lacks is drawn as a crossed box, and a name that consists
+// mostly of such as "class N". Objects may reach beyond the picture.
 func (p *Painter) Draw(img *imaging.Image, r *yolo.Result) error {
 	if len(r.Objects)+len(r.Probs)+len(r.Regions) == 0 {
 		return nil

@@ -224,22 +224,32 @@ func TestBox(t *testing.T) {
 	}
 }
 
-// TestLabels: what the font lacks is named by its class, and neighbouring classes
-// look different.
+// TestLabels: a character the font lacks is a box or one that reads the same, names
+// mostly of such are "class N", and neighbouring classes look different.
 func TestLabels(t *testing.T) {
 	label := func(class int, name string) []byte {
 		return draw(t, grey(300, 200), yolo.Result{Objects: []yolo.Object{object(class, name, 0.5, 20, 90, 200, 150)}}).Pix
 	}
 	class2 := label(2, "class 2")
-	for _, name := range []string{"", "화재", "🔥", "a\nb", "\xff"} {
+	for _, name := range []string{"", "화재", "🔥", "🔥a🔥", "\xff", " ", "\u3000", "\u200b"} {
 		if !bytes.Equal(label(2, name), class2) {
 			t.Errorf("name %q is not drawn as class 2", name)
 		}
 	}
-	for _, name := range []string{"明火", "café", "电动自行车", "（烟雾）"} {
+	for _, name := range []string{"明火", "café", "电动自行车", "（烟雾）", "树🌳", "şapka", "\xffa"} {
 		if bytes.Equal(label(2, name), class2) {
 			t.Errorf("name %q is drawn as class 2", name)
 		}
+	}
+	for name, as := range map[string]string{
+		"树🌳": "树화", "a\nb": "a b", "cafe\u0301": "cafe", "e\u2011bike": "e-bike", "A\u30FBB": "A·B", "\uFFE55": "¥5",
+	} {
+		if !bytes.Equal(label(2, name), label(2, as)) {
+			t.Errorf("name %q is not drawn as %q", name, as)
+		}
+	}
+	if box := label(2, "树🌳"); bytes.Equal(box, label(2, "树")) || bytes.Equal(box, label(2, "树\u3000")) {
+		t.Error("what is missing is not to be seen")
 	}
 	if bytes.Equal(label(1, "x"), label(2, "x")) {
 		t.Error("classes 1 and 2 have one colour")

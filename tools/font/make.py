@@ -6,10 +6,10 @@ internal/annotate/OFL.txt) without hints and layout tables.
     pip install fonttools==4.68.0
     python tools/font/make.py
 
-It holds Latin (ASCII, Latin-1, Extended-A), common punctuation, the 3755 characters
-of GB 2312's first level and those of extra.txt: the more frequent half of the second
-level, by the word counts of jieba 0.42.1 (MIT), for words such as 瑕疵. The output is
-the same on every run.
+It holds ASCII, Latin-1, what the source has of Latin Extended-A (30 of 128 letters,
+those of pinyin among them), common punctuation, the 3755 characters of GB 2312's first
+level and those of extra.txt: the more frequent half of the second level, by the word
+counts of jieba 0.42.1 (MIT), for words such as 瑕疵. The output is the same on every run.
 """
 
 import os
