@@ -13,38 +13,54 @@ type orientation uint16
 // without its "Exif\0\0" prefix, or a TIFF file. Only the first directory is
 // looked at, as OpenCV does. What is not well-formed gives 1.
 func tiffOrientation(b []byte) orientation {
-	var order binary.ByteOrder = binary.LittleEndian
+	const tagOrientation = 0x0112
+	e, order := tiffEntry(b, tagOrientation)
+	if e == nil || order.Uint16(e[2:]) != typeShort {
+		return 1
+	}
+	if o := orientation(order.Uint16(e[8:])); o >= 1 && o <= 8 {
+		return o
+	}
+	return 1
+}
+
+// Types of the values of a TIFF directory's entries.
+const (
+	typeByte  = 1
+	typeShort = 3
+	typeLong  = 4
+)
+
+// tiffEntry finds a tag in the first directory of a TIFF structure. An entry has 12
+// bytes: tag, type, count and value, in the order that is returned with it. It is
+// nil where the directory does not have it or is not well-formed up to there.
+func tiffEntry(b []byte, tag uint16) (entry []byte, order binary.ByteOrder) {
+	order = binary.LittleEndian
 	switch {
 	case bytes.HasPrefix(b, []byte("II*\x00")):
 	case bytes.HasPrefix(b, []byte("MM\x00*")):
 		order = binary.BigEndian
 	default:
-		return 1
+		return nil, order
 	}
 	if len(b) < 8 {
-		return 1
+		return nil, order
 	}
 	at := uint64(order.Uint32(b[4:]))
 	if at+2 > uint64(len(b)) {
-		return 1
+		return nil, order
 	}
 	n := uint64(order.Uint16(b[at:]))
 	for i := range n {
 		e := at + 2 + 12*i
 		if e+12 > uint64(len(b)) {
-			return 1
+			return nil, order
 		}
-		const tagOrientation, typeShort = 0x0112, 3
-		if order.Uint16(b[e:]) != tagOrientation {
-			continue
+		if order.Uint16(b[e:]) == tag {
+			return b[e:][:12], order
 		}
-		o := orientation(order.Uint16(b[e+8:]))
-		if order.Uint16(b[e+2:]) != typeShort || o < 1 || o > 8 {
-			return 1
-		}
-		return o
 	}
-	return 1
+	return nil, order
 }
 
 // swaps reports whether rows become columns.

@@ -22,6 +22,9 @@ func decodeTIFF(data []byte, c job) (*Image, orientation, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	if faxInverted(data) {
+		invertFax(src)
+	}
 	turn := tiffOrientation(data)
 	switch s := src.(type) {
 	case *image.NRGBA:
@@ -33,6 +36,50 @@ func decodeTIFF(data []byte, c job) (*Image, orientation, error) {
 	}
 	img, err := toRGB(src, c)
 	return img, turn, err
+}
+
+// faxInverted reports whether x/image's decoder takes black for white in this file. A
+// white run of CCITT's group 3 and 4 is zeros, whatever the photometric
+// interpretation calls them; the decoder makes them ones unless it is WhiteIsZero.
+func faxInverted(data []byte) bool {
+	const (
+		tagCompression, group3, group4 = 0x0103, 3, 4
+		tagPhotometric, whiteIsZero    = 0x0106, 0
+	)
+	c := tiffNumber(data, tagCompression)
+	return (c == group3 || c == group4) && tiffNumber(data, tagPhotometric) != whiteIsZero
+}
+
+// tiffNumber returns the value of a tag that has one whole number; 0 where it is
+// missing.
+func tiffNumber(data []byte, tag uint16) uint32 {
+	e, order := tiffEntry(data, tag)
+	if e == nil || order.Uint32(e[4:]) != 1 {
+		return 0
+	}
+	switch order.Uint16(e[2:]) {
+	case typeByte:
+		return uint32(e[8])
+	case typeShort:
+		return uint32(order.Uint16(e[8:]))
+	case typeLong:
+		return order.Uint32(e[8:])
+	}
+	return 0
+}
+
+// invertFax exchanges zeros and ones of a picture of one bit.
+func invertFax(src image.Image) {
+	switch s := src.(type) {
+	case *image.Gray:
+		for i := range s.Pix {
+			s.Pix[i] ^= 0xff
+		}
+	case *image.Paletted:
+		if len(s.Palette) > 1 {
+			s.Palette[0], s.Palette[1] = s.Palette[1], s.Palette[0]
+		}
+	}
 }
 
 // fromTIFF converts pixels of four samples of size bytes, high byte first, with

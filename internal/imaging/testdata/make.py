@@ -17,7 +17,7 @@ import struct
 import cv2
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 from ultralytics.data.augment import LetterBox
 from ultralytics.utils import ops
 
@@ -136,6 +136,19 @@ def raw_tiff(a, extra, order):
         out += struct.pack(order + "HHI", tag, 3 if short or tag == 258 else 4, n)
         out += struct.pack(order + "HH", v, 0) if short else struct.pack(order + "I", v)
     return out + struct.pack(order + "I", 0) + struct.pack(order + f"{c}H", *[bits] * c) + data
+
+
+def fax():
+    """One bit by CCITT's compressions: 0 is white, 0 is black, and a palette."""
+    bits = Image.fromarray((scene(19, 13)[..., 2] > 120).astype(np.uint8) * 255).convert("1")
+    colours = (65535, 0, 7680, 10240, 12800, 65535)
+    for group in (3, 4):
+        for kind, name in ((0, "white"), (1, "black"), (3, "palette")):
+            tags = TiffImagePlugin.ImageFileDirectory_v2()
+            tags[262] = kind
+            if kind == 3:
+                tags[320] = colours
+            put(f"fax{group}-{name}.tiff", encode(bits, "TIFF", compression=f"group{group}", tiffinfo=tags))
 
 
 def lossless():
@@ -267,6 +280,7 @@ def main():
     jpegs()
     orientations()
     lossless()
+    fax()
     gifs()
     webps()
     write("decoded.json", cases)
