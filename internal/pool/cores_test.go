@@ -209,28 +209,28 @@ func TestWhoLeavesTheLineForCoresHoldsNobodyUp(t *testing.T) {
 	})
 }
 
-func TestThreadsBoundAWideRun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMachine(t, 10000)
-		m.costs["a"] = cost(100, 20)
-		p := m.newPool(pool.Options{KeepAlive: -1, Cores: 8, Threads: 2, MaxRuns: 8})
-		defer closePool(t, p)
-		clients(t, p, 4, 5)
-		if w := m.widthsSince(); w[2] != 20 {
-			t.Errorf("four clients of eight cores: runs by threads %v", w)
-		}
-	})
-}
-
-func TestOneAtATimeRunsWideWhateverWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMachine(t, 10000)
-		m.costs["a"] = cost(100, 20)
-		p := m.newPool(pool.Options{KeepAlive: -1, Cores: 2, Threads: 2, MaxRuns: 1})
-		defer closePool(t, p)
-		clients(t, p, 8, 3)
-		if w := m.widthsSince(); w[2] != 24 {
-			t.Errorf("runs by threads %v", w)
-		}
-	})
+func TestWidths(t *testing.T) {
+	for _, tt := range []struct {
+		what                    string
+		cores, threads, maxRuns int
+		clients, width          int
+	}{
+		{"THREADS bounds a wide run", 8, 2, 8, 4, 2},
+		{"one at a time runs wide, whatever waits", 2, 2, 1, 8, 2},
+		{"one core", 1, 1, 1, 4, 1},
+		{"THREADS=1", 4, 1, 4, 1, 1},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMachine(t, 10000)
+				m.costs["a"] = cost(100, 20)
+				p := m.newPool(pool.Options{KeepAlive: -1, Cores: tt.cores, Threads: tt.threads, MaxRuns: tt.maxRuns})
+				defer closePool(t, p)
+				clients(t, p, tt.clients, 5)
+				if w := m.widthsSince(); w[tt.width] != 5*tt.clients || privateOf(p) != 10 {
+					t.Errorf("runs by threads %v, %d bytes private", w, privateOf(p))
+				}
+			})
+		})
+	}
 }
