@@ -65,8 +65,8 @@ type job struct {
 // all the picture is for: then a Fast Codec may decode at a fraction of the size
 // (see Image.Size), for Fit.Fill to finish. With nil pictures have their own size.
 //
-// Errors are *yolo.Error with a message that is safe to show: Invalid for
-// anything that cannot be decoded, TooLarge when the header promises more than
+// Errors are *yolo.Error with a message that is safe to show and says what the
+// decoder found: Invalid for anything that cannot be decoded, TooLarge when the header promises more than
 // c.MaxPixels, which is decided before pixels are allocated.
 func (c *Codec) Decode(data []byte, fit func(w, h int) Fit) (*Image, error) {
 	return c.decode(data, job{Codec: c, fit: fit})
@@ -77,7 +77,7 @@ func (c *Codec) decode(data []byte, j job) (img *Image, err error) {
 		// The decoders below are fuzzed but not ours; a broken picture must cost
 		// its sender an error, not everybody the process.
 		if p := recover(); p != nil {
-			img, err = nil, invalid("picture", fmt.Errorf("decoder panic: %v", p))
+			img, err = nil, &yolo.Error{Code: yolo.Invalid, Msg: "cannot decode the picture", Err: fmt.Errorf("decoder panic: %v", p)}
 		}
 	}()
 	if len(data) == 0 {
@@ -85,7 +85,7 @@ func (c *Codec) decode(data []byte, j job) (img *Image, err error) {
 	}
 	f, ok := sniff(data)
 	if !ok {
-		return nil, yolo.Errorf(yolo.Invalid, "not a picture lazyolo can read (JPEG, PNG, WebP, BMP, GIF, TIFF)")
+		return nil, yolo.Errorf(yolo.Invalid, "%s, expected %s", foreign(data), readable)
 	}
 	img, orientation, err := f.decode(data, j)
 	if errors.Is(err, errMeasured) {
@@ -129,6 +129,30 @@ func sniff(data []byte) (format, bool) {
 	return format{}, false
 }
 
+// readable names the formats of sniff in messages.
+const readable = "JPEG, PNG, WebP, BMP, GIF or TIFF"
+
+// foreign says what data is that no format of sniff is, as far as it shows.
+func foreign(data []byte) string {
+	for _, f := range []struct{ name, magic string }{
+		{"AVIF", "????ftypavi"}, // avif, and avis for sequences
+		{"HEIC", "????ftyphe"},  // heic, heix, hevc, heim and more
+		{"HEIF", "????ftypmif1"},
+		{"JPEG XL", "\xff\x0a"},
+		{"JPEG XL", "\x00\x00\x00\x0cJXL "},
+		{"JPEG 2000", "\x00\x00\x00\x0cjP  "},
+		{"JPEG 2000", "\xff\x4f\xff\x51"},
+		{"BigTIFF", "II+\x00"},
+		{"BigTIFF", "MM\x00+"},
+		{"PDF", "%PDF-"},
+	} {
+		if matches(data, f.magic) {
+			return f.name + " is not read"
+		}
+	}
+	return "not a picture that can be read"
+}
+
 func matches(data []byte, magic string) bool {
 	if len(data) < len(magic) {
 		return false
@@ -157,11 +181,12 @@ func (c *Codec) check(w, h int) error {
 	return nil
 }
 
-// invalid wraps a decoder's error; one that is already a *yolo.Error stays.
+// invalid wraps a decoder's error, which is told: it speaks of the file's bytes
+// only. One that is already a *yolo.Error stays.
 func invalid(what string, err error) error {
 	var e *yolo.Error
 	if errors.As(err, &e) {
 		return err
 	}
-	return &yolo.Error{Code: yolo.Invalid, Msg: "cannot decode " + what, Err: err}
+	return &yolo.Error{Code: yolo.Invalid, Msg: fmt.Sprintf("cannot decode %s: %v", what, err)}
 }

@@ -158,12 +158,27 @@ func TestDefaultLimit(t *testing.T) {
 	}
 }
 
-// TestMessageIsSafe: a decoder's own words go to the log, not to the client.
-func TestMessageIsSafe(t *testing.T) {
-	_, err := new(imaging.Codec).Decode(read(t, "pictures/truncated.jpg"), nil)
-	var e *yolo.Error
-	if !errors.As(err, &e) || e.Msg != "cannot decode JPEG" || e.Err == nil {
-		t.Errorf("error %#v", err)
+// TestReason: the message tells the client why, in words about its file.
+func TestReason(t *testing.T) {
+	deep := bmpHeader(9, 9)
+	deep[28] = 16
+	for _, tc := range []struct{ name, data, want string }{
+		{"nothing", "", "empty picture"},
+		{"text", "hello", "not a picture that can be read, expected JPEG, PNG, WebP, BMP, GIF or TIFF"},
+		{"heic", "\x00\x00\x00\x18ftypheic\x00\x00\x00\x00", "HEIC is not read, expected JPEG, PNG, WebP, BMP, GIF or TIFF"},
+		{"heif", "\x00\x00\x00\x18ftypmif1", "HEIF is not read, expected "},
+		{"avif", "\x00\x00\x00\x1cftypavif", "AVIF is not read, expected "},
+		{"jpeg xl", "\xff\x0a\x00", "JPEG XL is not read, expected "},
+		{"big tiff", "II+\x00", "BigTIFF is not read, expected "},
+		{"truncated", string(read(t, "pictures/truncated.jpg")), "cannot decode JPEG: "},
+		{"bmp of 16 bits", string(deep), "cannot decode BMP: bmp: unsupported BMP image"},
+		{"no size", string(pngHeader(0, 9)), "cannot decode PNG: "},
+	} {
+		_, err := new(imaging.Codec).Decode([]byte(tc.data), nil)
+		var e *yolo.Error
+		if !errors.As(err, &e) || e.Code != yolo.Invalid || !strings.HasPrefix(e.Msg, tc.want) || strings.HasSuffix(e.Msg, ": ") {
+			t.Errorf("%s: error %#v, want %q", tc.name, err, tc.want)
+		}
 	}
 }
 
