@@ -87,6 +87,8 @@ func TestSeveralPictures(t *testing.T) {
 		switch string(r.Image) {
 		case "broken":
 			return nil, yolo.Errorf(yolo.Invalid, "cannot decode JPEG")
+		case "huge":
+			return nil, yolo.Errorf(yolo.TooLarge, "over the limit (MAX_PIXELS)")
 		case "slow":
 			return nil, yolo.Errorf(yolo.Overloaded, "too many requests are waiting")
 		}
@@ -108,12 +110,18 @@ func TestSeveralPictures(t *testing.T) {
 		"both well": {[]part{file("a.jpg", "A"), file("b.jpg", "B")}, 200,
 			`{` + cat("B") + `,"results":[{"filename":"a.jpg",` + cat("A") + `},{"filename":"b.jpg",` + cat("B") + `}]}`},
 		"the first broken": {[]part{file("a.jpg", "broken"), file("b.jpg", "B")}, 200,
-			`{` + cat("B") + `,"results":[{"filename":"a.jpg","error":"Failed to decode image"},{"filename":"b.jpg",` + cat("B") + `}]}`},
+			`{` + cat("B") + `,"results":[{"filename":"a.jpg","error":"Failed to decode image","reason":"cannot decode JPEG"},{"filename":"b.jpg",` + cat("B") + `}]}`},
 		"the last broken": {[]part{file("a.jpg", "A"), file("b.jpg", "broken")}, 200,
-			`{"error":"Failed to decode image","results":[{"filename":"a.jpg",` + cat("A") + `},{"filename":"b.jpg","error":"Failed to decode image"}]}`},
-		"one refused": {[]part{file("a.jpg", "A"), file("b.jpg", "slow"), file("c.jpg", "C")}, 429, `{"error":"too many requests are waiting"}`},
-		"only one":    {[]part{file("a.jpg", "A")}, 200, `{` + cat("A") + `}`},
-		"one broken":  {[]part{file("a.jpg", "broken")}, 200, `{"error":"Failed to decode image"}`},
+			`{"error":"Failed to decode image","reason":"cannot decode JPEG","results":[{"filename":"a.jpg",` + cat("A") +
+				`},{"filename":"b.jpg","error":"Failed to decode image","reason":"cannot decode JPEG"}]}`},
+		"the first too large": {[]part{file("a.jpg", "huge"), file("b.jpg", "B")}, 200,
+			`{` + cat("B") + `,"results":[{"filename":"a.jpg","error":"over the limit (MAX_PIXELS)"},{"filename":"b.jpg",` + cat("B") + `}]}`},
+		"the last too large": {[]part{file("a.jpg", "A"), file("b.jpg", "huge")}, 200,
+			`{"error":"over the limit (MAX_PIXELS)","results":[{"filename":"a.jpg",` + cat("A") + `},{"filename":"b.jpg","error":"over the limit (MAX_PIXELS)"}]}`},
+		"one too large": {[]part{file("a.jpg", "huge")}, 413, `{"error":"over the limit (MAX_PIXELS)"}`},
+		"one refused":   {[]part{file("a.jpg", "A"), file("b.jpg", "slow"), file("c.jpg", "C")}, 429, `{"error":"too many requests are waiting"}`},
+		"only one":      {[]part{file("a.jpg", "A")}, 200, `{` + cat("A") + `}`},
+		"one broken":    {[]part{file("a.jpg", "broken")}, 200, `{"error":"Failed to decode image","reason":"cannot decode JPEG"}`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -52,10 +52,12 @@ func (s *server) detect(w http.ResponseWriter, r *http.Request, withModel bool) 
 	var all []answer
 	for _, p := range in.pictures {
 		last, err = s.look(ctx, m, in, p, times)
-		if several := len(in.pictures) > 1; several && err != nil && yolo.CodeOf(err) == yolo.Invalid {
-			last = answer{Error: undecodable} // its neighbours are well
-		} else if err != nil {
-			return err
+		if err != nil {
+			alone, ok := ofPicture(err)
+			if !ok || len(in.pictures) == 1 {
+				return err
+			}
+			last = alone
 		}
 		one := last
 		one.Filename = p.filename
@@ -78,10 +80,23 @@ type answer struct {
 	Predictions []prediction `json:"predictions,omitzero"`
 	Probs       *probs       `json:"probs,omitempty"`
 	Error       string       `json:"error,omitempty"`
+	Reason      string       `json:"reason,omitempty"` // beside an error of few words
 	Results     []answer     `json:"results,omitempty"`
 	Image       []byte       `json:"image,omitempty"` // the annotated picture, as base64
 
 	picture []byte // the same, when it is the whole answer
+}
+
+// ofPicture is what is said of one picture of several that err concerns alone, so
+// that its neighbours are answered; false: err concerns them all.
+func ofPicture(err error) (answer, bool) {
+	switch yolo.CodeOf(err) {
+	case yolo.Invalid:
+		return answer{Error: undecodable, Reason: publicText(err)}, true
+	case yolo.TooLarge:
+		return answer{Error: publicText(err)}, true
+	}
+	return answer{}, false
 }
 
 // look detects in one picture and hands it to the annotator.

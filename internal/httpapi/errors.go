@@ -37,10 +37,12 @@ type detailBody struct {
 	Detail any `json:"detail"`
 }
 
-// errorBody is how the old server tells an error. ID stands in the log too.
+// errorBody is how the old server tells an error. Reason says more where the old
+// words are few; ID stands in the log too.
 type errorBody struct {
-	Error string `json:"error"`
-	ID    string `json:"id,omitempty"`
+	Error  string `json:"error"`
+	Reason string `json:"reason,omitempty"`
+	ID     string `json:"id,omitempty"`
 }
 
 // detail returns an error that answers as FastAPI's HTTPException.
@@ -75,7 +77,7 @@ func replyTo(err error, detect bool) reply {
 	switch code {
 	case yolo.Invalid:
 		if detect { // only the picture can be invalid: the form was read before
-			return reply{http.StatusOK, errorBody{Error: undecodable}, 0, slog.LevelDebug}
+			return reply{http.StatusOK, errorBody{Error: undecodable, Reason: text}, 0, slog.LevelDebug}
 		}
 		return reply{http.StatusBadRequest, errorBody{Error: text}, 0, slog.LevelDebug}
 	case yolo.Unsupported:
@@ -89,16 +91,16 @@ func replyTo(err error, detect bool) reply {
 	case yolo.Overloaded:
 		return reply{http.StatusTooManyRequests, errorBody{Error: text}, max(retry, time.Second), slog.LevelDebug}
 	case yolo.LoadFailed, yolo.Unavailable, yolo.NoRoom, yolo.TooBig:
-		return reply{http.StatusServiceUnavailable, errorBody{text, newID()}, retry, slog.LevelWarn}
+		return reply{http.StatusServiceUnavailable, errorBody{Error: text, ID: newID()}, retry, slog.LevelWarn}
 	case yolo.Deadline:
-		return reply{http.StatusGatewayTimeout, errorBody{text, newID()}, retry, slog.LevelWarn}
+		return reply{http.StatusGatewayTimeout, errorBody{Error: text, ID: newID()}, retry, slog.LevelWarn}
 	case yolo.Canceled:
 		return reply{statusClientGone, errorBody{Error: text}, 0, slog.LevelDebug}
 	}
 	if detect {
 		return reply{http.StatusOK, errorBody{Error: "Inference failed"}, 0, slog.LevelError}
 	}
-	return reply{http.StatusInternalServerError, errorBody{"internal error", newID()}, 0, slog.LevelError}
+	return reply{http.StatusInternalServerError, errorBody{Error: "internal error", ID: newID()}, 0, slog.LevelError}
 }
 
 // ifDetect returns 200 on a detect route and the true status elsewhere.

@@ -44,7 +44,7 @@ func (s *server) recovered(w *recorder, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	// Two strings always encode.
-	_ = writeJSON(w, http.StatusInternalServerError, errorBody{"internal error", id})
+	_ = writeJSON(w, http.StatusInternalServerError, errorBody{Error: "internal error", ID: id})
 }
 
 // A recorder remembers what was answered.
