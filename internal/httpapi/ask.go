@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -64,16 +63,19 @@ func (a *asker) within(v, from, to float64, text string, loc []any) bool {
 	switch {
 	case v < from:
 		e.Type, e.Ctx = "greater_than_equal", map[string]float64{"ge": from}
-		e.Msg = fmt.Sprintf("Input should be greater than or equal to %v", from)
+		e.Msg = "Input should be greater than or equal to " + decimal(from)
 	case !(v <= to): // NaN too
 		e.Type, e.Ctx = "less_than_equal", map[string]float64{"le": to}
-		e.Msg = fmt.Sprintf("Input should be less than or equal to %v", to)
+		e.Msg = "Input should be less than or equal to " + decimal(to)
 	default:
 		return true
 	}
 	a.complain(e)
 	return false
 }
+
+// decimal writes a number without an exponent.
+func decimal(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 // int reads a whole number in from..to; 0: not given.
 func (a *asker) int(name string, from, to int) int {
@@ -118,8 +120,8 @@ func (a *asker) ints(name string) []int {
 	i := 0
 	for _, text := range texts {
 		text = strings.TrimFunc(text, unicode.IsSpace)
-		if inner, ok := strings.CutPrefix(text, "["); ok { // a JSON or Python list
-			text = strings.TrimSuffix(inner, "]")
+		if inner, ok := bracketed(text); ok { // a JSON or Python list
+			text = inner
 		}
 		if text == "" {
 			continue
@@ -130,6 +132,13 @@ func (a *asker) ints(name string) []int {
 		}
 	}
 	return out
+}
+
+// bracketed takes a pair of square brackets off; false: there is none.
+func bracketed(text string) (string, bool) {
+	inner, opened := strings.CutPrefix(text, "[")
+	inner, closed := strings.CutSuffix(inner, "]")
+	return inner, opened && closed
 }
 
 // bool reads yes or no as pydantic does.
@@ -166,11 +175,11 @@ func (a *asker) keepAlive(name string) *time.Duration {
 	return &d
 }
 
-// choice reads one of several words; not given: the first.
-func (a *asker) choice(name string, words ...string) string {
+// choice reads one of several words, and where it stands; not given: the first.
+func (a *asker) choice(name string, words ...string) (word string, loc []any) {
 	text, loc, ok := a.text(name, "literal_error", "Input should be "+oneOf(words))
 	if !ok {
-		return words[0]
+		return words[0], nil
 	}
 	if !slices.Contains(words, text) {
 		a.complain(fieldError{
@@ -178,7 +187,7 @@ func (a *asker) choice(name string, words ...string) string {
 			Ctx: map[string]string{"expected": oneOf(words)},
 		})
 	}
-	return text
+	return text, loc
 }
 
 // oneOf lists words as pydantic does: 'a', 'b' or 'c'.

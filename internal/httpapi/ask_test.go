@@ -120,6 +120,9 @@ func TestWrongOptions(t *testing.T) {
 		"classes=1,x":                          `{"type":"int_parsing","loc":["query","classes",1],"msg":"Input should be a valid integer, unable to parse string as an integer","input":"x"}`,
 		"classes=0,,1":                         `{"type":"int_parsing","loc":["query","classes",1],"msg":"Input should be a valid integer, unable to parse string as an integer","input":""}`,
 		"classes=-1":                           `{"type":"greater_than_equal","loc":["query","classes",0],"msg":"Input should be greater than or equal to 0","input":"-1","ctx":{"ge":0}}`,
+		"classes=9999999":                      `{"type":"less_than_equal","loc":["query","classes",0],"msg":"Input should be less than or equal to 1048576","input":"9999999","ctx":{"le":1048576}}`,
+		"classes=[0":                           `{"type":"int_parsing","loc":["query","classes",0],"msg":"Input should be a valid integer, unable to parse string as an integer","input":"[0"}`,
+		"classes=0,2]":                         `{"type":"int_parsing","loc":["query","classes",1],"msg":"Input should be a valid integer, unable to parse string as an integer","input":"2]"}`,
 		"agnostic_nms=may":                     `{"type":"bool_parsing","loc":["query","agnostic_nms"],"msg":"Input should be a valid boolean, unable to interpret input","input":"may"}`,
 		"keep_alive=soon":                      `{"type":"time_delta_parsing","loc":["query","keep_alive"],"msg":"Input should be a time from 0s to 24h such as 90s or 5m (a plain number is seconds), or -1 for ever","input":"soon"}`,
 		"masks=png":                            `{"type":"literal_error","loc":["query","masks"],"msg":"Input should be 'polygon', 'rle' or 'none'","input":"png","ctx":{"expected":"'polygon', 'rle' or 'none'"}}`,
@@ -150,6 +153,19 @@ func TestEveryComplaintAtOnce(t *testing.T) {
 		`{"type":"int_type","loc":["body","classes"],"msg":"Input should be a valid integer","input":{"filename":"d","size":1}}]}`
 	if status != 422 || body != want {
 		t.Errorf("%d\n%s, want 422\n%s", status, body, want)
+	}
+}
+
+// TestPlaceOfFormat: the complaint about two of the request's values says where
+// the format stood.
+func TestPlaceOfFormat(t *testing.T) {
+	for place, raw := range map[string][]byte{
+		"query": upload("/api/v2/detect?format=image", photo, photo),
+		"body":  upload("/api/v2/detect", photo, photo, part{name: "format", value: "image"}),
+	} {
+		if _, status, body := asked(t, raw); status != 422 || !strings.Contains(body, `"loc":["`+place+`","format"]`) {
+			t.Errorf("%s: %d %s", place, status, body)
+		}
 	}
 }
 

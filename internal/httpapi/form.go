@@ -130,11 +130,12 @@ func (f *form) detectInput(withModel bool) (detectInput, error) {
 	in.request.AgnosticNMS = a.bool("agnostic_nms")
 	in.request.ImgSz = a.int("imgsz", 32, 2048)
 	in.request.KeepAlive = a.keepAlive("keep_alive")
-	in.format = a.choice("format", formatJSON, formatImage, formatBoth)
+	var loc []any
+	in.format, loc = a.choice("format", formatJSON, formatImage, formatBoth)
 	if in.format == formatImage && len(in.pictures) > 1 {
-		a.complain(fieldError{Type: "value_error", Loc: at("format"), Msg: "Value error, an answer that is a picture takes one file; use format=image_and_json", Input: in.format})
+		a.complain(fieldError{Type: "value_error", Loc: loc, Msg: "Value error, an answer that is a picture takes one file; use format=image_and_json", Input: in.format})
 	}
-	in.masks = a.choice("masks", "polygon", "rle", "none")
+	in.masks, _ = a.choice("masks", "polygon", "rle", "none")
 	if len(a.bad) > 0 {
 		return detectInput{}, &wireError{http.StatusUnprocessableEntity, detailBody{a.bad}, nil}
 	}
