@@ -121,7 +121,7 @@ func detectionSettings() []Setting {
 		value: integer(func(c *Config) *int { return &c.InputSize }, 1, 8192),
 	}, {
 		Name: "DECODE", Default: DecodeExact,
-		Help:  "decode photos whole (exact) or, far larger than the input, at a fraction (fast: results differ a little)",
+		Help:  "decode photos whole (exact) or, far larger than the input, at a fraction (fast: results differ a little; no effect on classifiers)",
 		value: choice(func(c *Config) *string { return &c.Decode }, DecodeExact, DecodeFast),
 	}, {
 		Name: "SAVE_ANNOTATED", Default: "on",
