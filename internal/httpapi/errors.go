@@ -37,12 +37,10 @@ type detailBody struct {
 	Detail any `json:"detail"`
 }
 
-// errorBody is how the old server tells an error. Reason says more where the old
-// words are few; ID stands in the log too.
+// errorBody is how the old server tells an error. ID stands in the log too.
 type errorBody struct {
-	Error  string `json:"error"`
-	Reason string `json:"reason,omitempty"`
-	ID     string `json:"id,omitempty"`
+	Error string `json:"error"`
+	ID    string `json:"id,omitempty"`
 }
 
 // detail returns an error that answers as FastAPI's HTTPException.
@@ -59,6 +57,7 @@ type reply struct {
 	body   any
 	retry  time.Duration // > 0: the Retry-After header
 	level  slog.Level    // how loudly it is logged
+	reason string        // the X-Error-Reason header, where the old server's words are few; "": none
 }
 
 // replyTo maps an error to its answer. On a detect route what the old server
@@ -77,30 +76,30 @@ func replyTo(err error, detect bool) reply {
 	switch code {
 	case yolo.Invalid:
 		if detect { // only the picture can be invalid: the form was read before
-			return reply{http.StatusOK, errorBody{Error: undecodable, Reason: text}, 0, slog.LevelDebug}
+			return reply{http.StatusOK, errorBody{Error: undecodable}, 0, slog.LevelDebug, text}
 		}
-		return reply{http.StatusBadRequest, errorBody{Error: text}, 0, slog.LevelDebug}
+		return reply{http.StatusBadRequest, errorBody{Error: text}, 0, slog.LevelDebug, ""}
 	case yolo.Unsupported:
-		return reply{ifDetect(detect, http.StatusUnsupportedMediaType), errorBody{Error: text}, 0, slog.LevelInfo}
+		return reply{ifDetect(detect, http.StatusUnsupportedMediaType), errorBody{Error: text}, 0, slog.LevelInfo, ""}
 	case yolo.NotFound:
-		return reply{ifDetect(detect, http.StatusNotFound), errorBody{Error: text}, 0, slog.LevelDebug}
+		return reply{ifDetect(detect, http.StatusNotFound), errorBody{Error: text}, 0, slog.LevelDebug, ""}
 	case yolo.TooLarge:
-		return reply{http.StatusRequestEntityTooLarge, errorBody{Error: text}, 0, slog.LevelDebug}
+		return reply{http.StatusRequestEntityTooLarge, errorBody{Error: text}, 0, slog.LevelDebug, ""}
 	case yolo.Conflict:
-		return reply{http.StatusConflict, errorBody{Error: text}, 0, slog.LevelInfo}
+		return reply{http.StatusConflict, errorBody{Error: text}, 0, slog.LevelInfo, ""}
 	case yolo.Overloaded:
-		return reply{http.StatusTooManyRequests, errorBody{Error: text}, max(retry, time.Second), slog.LevelDebug}
+		return reply{http.StatusTooManyRequests, errorBody{Error: text}, max(retry, time.Second), slog.LevelDebug, ""}
 	case yolo.LoadFailed, yolo.Unavailable, yolo.NoRoom, yolo.TooBig:
-		return reply{http.StatusServiceUnavailable, errorBody{Error: text, ID: newID()}, retry, slog.LevelWarn}
+		return reply{http.StatusServiceUnavailable, errorBody{Error: text, ID: newID()}, retry, slog.LevelWarn, ""}
 	case yolo.Deadline:
-		return reply{http.StatusGatewayTimeout, errorBody{Error: text, ID: newID()}, retry, slog.LevelWarn}
+		return reply{http.StatusGatewayTimeout, errorBody{Error: text, ID: newID()}, retry, slog.LevelWarn, ""}
 	case yolo.Canceled:
-		return reply{statusClientGone, errorBody{Error: text}, 0, slog.LevelDebug}
+		return reply{statusClientGone, errorBody{Error: text}, 0, slog.LevelDebug, ""}
 	}
 	if detect {
-		return reply{http.StatusOK, errorBody{Error: "Inference failed"}, 0, slog.LevelError}
+		return reply{http.StatusOK, errorBody{Error: "Inference failed"}, 0, slog.LevelError, ""}
 	}
-	return reply{http.StatusInternalServerError, errorBody{Error: "internal error", ID: newID()}, 0, slog.LevelError}
+	return reply{http.StatusInternalServerError, errorBody{Error: "internal error", ID: newID()}, 0, slog.LevelError, ""}
 }
 
 // ifDetect returns 200 on a detect route and the true status elsewhere.
@@ -126,6 +125,9 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error, detect 
 	if a.retry > 0 {
 		seconds := (a.retry + time.Second - 1) / time.Second
 		w.Header().Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
+	}
+	if a.reason != "" {
+		w.Header().Set("X-Error-Reason", a.reason)
 	}
 	if err := writeJSON(w, a.status, a.body); err != nil {
 		s.o.Log.ErrorContext(r.Context(), "encode error answer", "error", err)

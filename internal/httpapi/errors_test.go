@@ -62,8 +62,8 @@ func TestErrors(t *testing.T) {
 				if res.StatusCode != tt.status || res.Header.Get("Retry-After") != tt.retry {
 					t.Errorf("status %d, Retry-After %q; want %d, %q", res.StatusCode, res.Header.Get("Retry-After"), tt.status, tt.retry)
 				}
-				if (got["reason"] == "told") != (tt.name == "invalid") {
-					t.Errorf("reason %q; a picture that cannot be decoded has one", got["reason"])
+				if reason := res.Header.Get("X-Error-Reason"); (reason == "told") != (tt.name == "invalid") {
+					t.Errorf("reason %q; a picture that cannot be decoded has one", reason)
 				}
 				if tt.text != "" && got["error"] != tt.text {
 					t.Errorf("error %q, want %q", got["error"], tt.text)

@@ -24,7 +24,7 @@
 //	charset of a multipart                honoured                     UTF-8, else Latin-1
 //	several parts named file              the last one's answer        the same, and "results": all of them
 //	a body of type image/*                422, no file                 the picture; model_id is in the query
-//	a picture that cannot be decoded      error                        error, and reason
+//	a picture that cannot be decoded      error                        the same, and X-Error-Reason
 //	body over the limit                   no limit                     413
 //	upload over its time                  no limit                     408
 //	a handler that panics                 500 as text                  500 {"error", "id"}

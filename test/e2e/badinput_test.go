@@ -33,13 +33,13 @@ func TestBadInputIsAnsweredAndTheServerStaysUp(t *testing.T) {
 	needORT(t)
 	s := start(t, newHome(t), "MAX_BODY_MB=1")
 	good := smallPicture(t)
-	decode := `{"error":"Failed to decode image","reason":"`
+	decode := `{"error":"Failed to decode image"}`
 	missing := `{"detail":[{"type":"missing","loc":["body","file"],"msg":"Field required","input":null}]}`
 	for _, c := range []struct {
 		name   string
 		send   upload
 		status int
-		body   string // its beginning; "": any
+		body   string // "": any
 	}{
 		{"not an image", picture("0", []byte("this is text")), 200, decode},
 		{"truncated JPEG", picture("0", good[:len(good)/2]), 200, decode},
@@ -64,7 +64,7 @@ func TestBadInputIsAnsweredAndTheServerStaysUp(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := s.post(t, c.send)
-			if c.status != 0 && a.status != c.status || a.status >= 500 || !strings.HasPrefix(a.body, c.body) {
+			if c.status != 0 && a.status != c.status || a.status >= 500 || c.body != "" && a.body != c.body {
 				t.Errorf("got %v, want %d %s", a, c.status, c.body)
 			}
 			s.serves(t, "0")
