@@ -9,17 +9,14 @@ import (
 type detectHead struct{ layout layout }
 
 func newDetect(m *yolo.Model, f facts, shapes [][]int64) (head, error) {
-	for _, s := range shapes {
-		if len(s) == 4 {
-			return nil, unsupported(m, "task: labels.yaml says %s, the file has an output %v as segmentation models do", m.TaskName, s)
-		}
+	if err := noMasks(m, shapes); err != nil {
+		return nil, err
 	}
-	d := detectHead{layout{model: m, classes: len(f.names), finished: f.finished}}
+	d := detectHead{layoutOf(m, f, 0)}
 	if len(shapes) == 0 {
 		return nil, unsupported(m, "it has no output")
 	}
-	_, err := d.layout.check(shapes[0])
-	return d, err
+	return d, d.layout.declared(shapes[0])
 }
 
 func (d detectHead) decode(out []yolo.Tensor, q query, r *yolo.Result) error {

@@ -12,12 +12,14 @@ import (
 type obbHead struct{ layout layout }
 
 func newOBB(m *yolo.Model, f facts, shapes [][]int64) (head, error) {
-	o := obbHead{layout{model: m, classes: len(f.names), extra: 1, finished: f.finished}}
+	if err := noMasks(m, shapes); err != nil {
+		return nil, err
+	}
+	o := obbHead{layoutOf(m, f, 1)}
 	if len(shapes) == 0 {
 		return nil, unsupported(m, "it has no output")
 	}
-	_, err := o.layout.check(shapes[0])
-	return o, err
+	return o, o.layout.declared(shapes[0])
 }
 
 func (o obbHead) decode(out []yolo.Tensor, q query, r *yolo.Result) error {

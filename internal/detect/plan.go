@@ -41,6 +41,11 @@ func newPlan(m *yolo.Model, inputs, outputs []yolo.TensorInfo, metadata map[stri
 	p := &plan{model: m, names: names{m.Labels, f.names}}
 	shapes, how := shapesOf(outputs), letterboxed
 	var err error
+	if m.Task == yolo.Detect || m.Task == yolo.OBB {
+		if err := noClassMap(m, inputs, outputs); err != nil {
+			return nil, err
+		}
+	}
 	switch m.Task {
 	case yolo.Detect:
 		if isRTDETR(m, f, shapes) {
@@ -59,7 +64,7 @@ func newPlan(m *yolo.Model, inputs, outputs []yolo.TensorInfo, metadata map[stri
 		how = cropped
 		p.head, err = newClassify(m, f, shapes)
 	case yolo.Semantic:
-		p.head, err = newSemantic(m, f, shapes)
+		p.head, err = newSemantic(m, f, shapes, inputs)
 	default:
 		err = unsupported(m, "task %s is not served", m.TaskName)
 	}
@@ -92,7 +97,7 @@ func shapesOf(outputs []yolo.TensorInfo) [][]int64 {
 	return shapes
 }
 
-// unsupported says why a model that opened cannot answer.
+// unsupported says why a model that opens cannot answer.
 func unsupported(m *yolo.Model, format string, args ...any) error {
-	return &yolo.Error{Code: yolo.Unsupported, Model: m.ID, Msg: fmt.Sprintf("model %s: "+format, append([]any{m.ID}, args...)...)}
+	return &yolo.Error{Code: yolo.Unsupported, Model: m.ID, Final: true, Msg: fmt.Sprintf("model %s: "+format, append([]any{m.ID}, args...)...)}
 }

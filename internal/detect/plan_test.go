@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -27,6 +28,117 @@ func names3(more ...string) map[string]string {
 		m[more[i]] = more[i+1]
 	}
 	return m
+}
+
+// labelled is a model of that task with so many names in labels.yaml.
+func labelled(task yolo.Task, names int) *yolo.Model {
+	m := detector(names)
+	m.Task, m.TaskName = task, string(task)
+	return m
+}
+
+// TestShapesAndNamesTell: of a file that says nothing of itself, the outputs and the
+// names in labels.yaml tell whether the task can be right.
+func TestShapesAndNamesTell(t *testing.T) {
+	protos, picture := []int64{1, 32, 80, 80}, []int64{1, 3, 320, 320}
+	free := []int64{-1, 3, -1, -1}
+	points := map[string]string{"kpt_shape": "[5, 3]"}
+	tests := map[string]struct {
+		task     yolo.Task
+		names    int
+		metadata map[string]string
+		in       []int64
+		outputs  [][]int64
+		want     []string // in the message; nil: it is served
+	}{
+		"detect":                     {yolo.Detect, 4, nil, picture, [][]int64{{1, 8, 2100}}, nil},
+		"detect, dynamic":            {yolo.Detect, 4, nil, free, [][]int64{{-1, 8, -1}}, nil},
+		"detect, nothing declared":   {yolo.Detect, 4, nil, free, [][]int64{{-1, -1, -1}}, nil},
+		"detect, end-to-end":         {yolo.Detect, 4, nil, picture, [][]int64{{1, 300, 6}}, nil},
+		"detect, free end-to-end":    {yolo.Detect, 4, nil, free, [][]int64{{-1, -1, 6}}, nil},
+		"detect, the file has names": {yolo.Detect, 9, names3(), picture, [][]int64{{1, 7, 2100}}, nil},
+		"detect, no names":           {yolo.Detect, 0, nil, picture, [][]int64{{1, 84, 2100}}, nil},
+		"obb":                        {yolo.OBB, 4, nil, picture, [][]int64{{1, 9, 2100}}, nil},
+		"obb, end-to-end":            {yolo.OBB, 4, nil, picture, [][]int64{{1, 300, 7}}, nil},
+		"segment":                    {yolo.Segment, 4, nil, picture, [][]int64{{1, 40, 2100}, protos}, nil},
+		"segment, end-to-end":        {yolo.Segment, 4, nil, picture, [][]int64{{1, 300, 38}, protos}, nil},
+		"pose":                       {yolo.Pose, 1, points, picture, [][]int64{{1, 20, 2100}}, nil},
+		"pose, end-to-end":           {yolo.Pose, 1, points, picture, [][]int64{{1, 300, 21}}, nil},
+		"classify, fewer names":      {yolo.Classify, 4, nil, picture, [][]int64{{1, 1000}}, nil},
+		"semantic":                   {yolo.Semantic, 4, nil, picture, [][]int64{{1, 320, 320}}, nil},
+		"semantic, dynamic":          {yolo.Semantic, 4, nil, free, [][]int64{{-1, -1, -1}}, nil},
+
+		"detect, more classes":    {yolo.Detect, 4, nil, picture, [][]int64{{1, 84, 2100}}, []string{"[1, 8, anchors]", "4 names", "[1 84 2100]", "correct task", "80 classes"}},
+		"detect, an angle":        {yolo.Detect, 4, nil, picture, [][]int64{{1, 9, 2100}}, []string{"[1 9 2100]", "looks like one of task obb", "5 classes"}},
+		"detect, a listed angle":  {yolo.Detect, 4, nil, picture, [][]int64{{1, 300, 7}}, []string{"[1, n, 6]", "[1 300 7]", "looks like one of task obb: correct task"}},
+		"detect, two, an angle":   {yolo.Detect, 2, nil, picture, [][]int64{{1, 300, 7}}, []string{"looks like one of task obb"}},
+		"detect, a free angle":    {yolo.Detect, 0, nil, free, [][]int64{{-1, -1, 7}}, []string{"looks like one of task obb"}},
+		"detect, listed points":   {yolo.Detect, 4, nil, picture, [][]int64{{1, 300, 21}}, []string{"[1 300 21]", "correct task"}},
+		"detect, no names, angle": {yolo.Detect, 0, nil, picture, [][]int64{{1, 300, 7}}, []string{"looks like one of task obb"}},
+		"detect, points":          {yolo.Detect, 1, nil, picture, [][]int64{{1, 56, 2100}}, []string{"[1 56 2100]", "correct task"}},
+		"detect, RT-DETR":         {yolo.Detect, 80, nil, picture, [][]int64{{1, 300, 84}}, []string{"model_family: RT-DETR"}},
+		"detect, old yolov5":      {yolo.Detect, 80, nil, picture, [][]int64{{1, 6300, 85}}, []string{"yolov5u"}},
+		"detect, class map":       {yolo.Detect, 4, nil, picture, [][]int64{{1, 320, 320}}, []string{"[1 320 320]", "semantic"}},
+		"obb, class map":          {yolo.OBB, 0, nil, picture, [][]int64{{1, 320, 320}}, []string{"[1 320 320]", "semantic"}},
+		"obb, upright":            {yolo.OBB, 4, nil, picture, [][]int64{{1, 8, 2100}}, []string{"[1 8 2100]", "looks like one of task detect"}},
+		"obb, listed upright":     {yolo.OBB, 4, nil, picture, [][]int64{{1, 300, 6}}, []string{"[1 300 6]", "looks like one of task detect"}},
+		"obb, masks":              {yolo.OBB, 4, nil, picture, [][]int64{{1, 40, 2100}, protos}, []string{"[1 32 80 80]", "segmentation"}},
+		"pose, masks":             {yolo.Pose, 1, points, picture, [][]int64{{1, 20, 2100}, protos}, []string{"[1 32 80 80]", "segmentation"}},
+		"pose, more points":       {yolo.Pose, 1, points, picture, [][]int64{{1, 56, 2100}}, []string{"[1, 20, anchors]", "[1 56 2100]"}},
+		"segment, fewer classes":  {yolo.Segment, 4, nil, picture, [][]int64{{1, 39, 2100}, protos}, []string{"[1, 40, anchors]", "[1 39 2100]", "3 classes"}},
+		"segment, no masks":       {yolo.Segment, 4, nil, picture, [][]int64{{1, 300, 38}}, []string{"prototype"}},
+		"classify, boxes":         {yolo.Classify, 4, nil, picture, [][]int64{{1, 8, 2100}}, []string{"[1 8 2100]"}},
+		"semantic, boxes":         {yolo.Semantic, 4, nil, picture, [][]int64{{1, 8, 2100}}, []string{"[1 3 320 320]", "[1 8 2100]"}},
+		"semantic, objects":       {yolo.Semantic, 4, nil, free, [][]int64{{-1, 300, 6}}, []string{"[-1 300 6]"}},
+		"semantic, masks":         {yolo.Semantic, 4, nil, free, [][]int64{{-1, -1, -1}, {-1, 32, -1, -1}}, []string{"segmentation"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := Check(labelled(tt.task, tt.names), infos(tt.in), infos(tt.outputs...), tt.metadata)
+			if tt.want == nil {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			var known *yolo.Error
+			if !errors.As(err, &known) || known.Code != yolo.Unsupported || !known.Final {
+				t.Fatalf("got %v, want a final error", err)
+			}
+			for _, w := range append(tt.want, "model m") {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("%q lacks %q", err, w)
+				}
+			}
+		})
+	}
+}
+
+// A class map of whole numbers is none of boxes, whatever its sides; names with gaps
+// count nothing.
+func TestOtherSigns(t *testing.T) {
+	free := infos([]int64{-1, 3, -1, -1})
+	bytes := []yolo.TensorInfo{{Name: "output0", DType: "ONNX_2", Shape: []int64{-1, -1, -1}}}
+	if err := Check(labelled(yolo.Detect, 4), free, bytes, nil); err == nil || !strings.Contains(err.Error(), "semantic") {
+		t.Errorf("got %v", err)
+	}
+	m := labelled(yolo.Detect, 4)
+	delete(m.Labels, 2)
+	if err := Check(m, free, infos([]int64{-1, 84, -1}), nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// What the file did not declare is told by the first run.
+func TestUndeclaredOutputsAreToldByTheRun(t *testing.T) {
+	p, err := newPlan(labelled(yolo.Detect, 4), infos([]int64{-1, 3, -1, -1}), infos([]int64{-1, -1, -1}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = p.head.decode([]yolo.Tensor{tensor([]int64{1, 9, 21})}, ask(), new(yolo.Result))
+	if err == nil || !strings.Contains(err.Error(), "looks like one of task obb") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestContradictionsAreRefused(t *testing.T) {

@@ -22,12 +22,14 @@ func newPose(m *yolo.Model, f facts, shapes [][]int64) (head, error) {
 	if p.number == 17 && p.names == nil && len(f.names) == 1 && f.names[0] == "person" {
 		p.names = [][]string{cocoKeypoints()} // files older than kpt_names
 	}
-	p.layout = layout{model: m, classes: len(f.names), extra: p.number * p.values, finished: f.finished}
+	if err := noMasks(m, shapes); err != nil {
+		return nil, err
+	}
+	p.layout = layoutOf(m, f, p.number*p.values)
 	if len(shapes) == 0 {
 		return nil, unsupported(m, "it has no output")
 	}
-	_, err := p.layout.check(shapes[0])
-	return p, err
+	return p, p.layout.declared(shapes[0])
 }
 
 func (p poseHead) decode(out []yolo.Tensor, q query, r *yolo.Result) error {

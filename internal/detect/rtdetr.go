@@ -28,7 +28,8 @@ func isRTDETR(m *yolo.Model, f facts, shapes [][]int64) bool {
 }
 
 func newRTDETR(m *yolo.Model, f facts, shapes [][]int64) (head, error) {
-	t := rtdetrHead{m, len(f.names)}
+	n, _ := f.classes(m)
+	t := rtdetrHead{m, n}
 	if len(shapes) == 0 {
 		return nil, unsupported(m, "it has no output")
 	}

@@ -13,15 +13,14 @@ type segmentHead struct {
 }
 
 func newSegment(m *yolo.Model, f facts, shapes [][]int64) (head, error) {
-	s := segmentHead{m, layout{model: m, classes: len(f.names), finished: f.finished}}
+	s := segmentHead{m, layoutOf(m, f, 0)}
 	rows, protos := s.find(shapes)
 	if protos < 0 || rows < 0 {
 		return nil, unsupported(m, "task: labels.yaml says %s, the file has outputs %v; a segmentation model has detections and prototype masks [1, n, height, width]", m.TaskName, shapes)
 	}
 	if n := shapes[protos][1]; n > 0 {
 		s.layout.extra = int(n)
-		_, err := s.layout.check(shapes[rows])
-		return s, err
+		return s, s.layout.declared(shapes[rows])
 	}
 	return s, nil
 }

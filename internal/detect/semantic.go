@@ -16,12 +16,19 @@ type semanticHead struct {
 // ignored is the class of pixels that belong to none.
 const ignored = 255
 
-func newSemantic(m *yolo.Model, f facts, shapes [][]int64) (head, error) {
+func newSemantic(m *yolo.Model, f facts, shapes [][]int64, inputs []yolo.TensorInfo) (head, error) {
 	s := semanticHead{m, len(f.names)}
 	if len(shapes) == 0 {
 		return nil, unsupported(m, "it has no output")
 	}
-	return s, s.check(shapes[0])
+	if err := s.check(shapes[0]); err != nil {
+		return nil, err
+	}
+	if h, w, ok := sides(inputs); ok && (shapes[0][1] > 0 && shapes[0][1] != h || shapes[0][2] > 0 && shapes[0][2] != w) {
+		return nil, unsupported(m, "task %s of labels.yaml needs an output [1, height, width] of class numbers, as large as its input %v, the file has %v",
+			m.TaskName, inputs[0].Shape, shapes[0])
+	}
+	return s, noMasks(m, shapes)
 }
 
 func (s semanticHead) check(shape []int64) error {

@@ -12,6 +12,7 @@ import (
 type layout struct {
 	model    *yolo.Model
 	classes  int    // 0: not known, the output tells
+	byLabels bool   // they are those of labels.yaml, the file names none
 	extra    int    // mask coefficients, keypoint values, an angle
 	finished answer // whether the export ends in NMS or an end-to-end head
 }
@@ -25,6 +26,13 @@ type table struct {
 	rows           int
 	classes, extra int
 	finished       bool
+}
+
+// layoutOf is the layout of m's rows with so many extra values.
+func layoutOf(m *yolo.Model, f facts, extra int) layout {
+	l := layout{model: m, extra: extra, finished: f.finished}
+	l.classes, l.byLabels = f.classes(m)
+	return l
 }
 
 // read understands an output.
@@ -69,15 +77,14 @@ func (l layout) check(shape []int64) (table, error) {
 // mismatch says which output the task needs and which there is.
 func (l layout) mismatch(shape []int64) error {
 	raw := fmt.Sprintf("[1, %d+classes, anchors]", 4+l.extra)
-	if l.classes > 0 {
+	switch {
+	case l.byLabels:
+		raw = fmt.Sprintf("[1, %d, anchors] for the %d names there", 4+l.classes+l.extra, l.classes)
+	case l.classes > 0:
 		raw = fmt.Sprintf("[1, %d, anchors] for the file's %d classes", 4+l.classes+l.extra, l.classes)
 	}
-	hint := ""
-	if len(shape) == 3 && l.extra == 0 && l.classes > 0 && int(shape[2]) == 5+l.classes {
-		hint = "; it looks like an export of the old yolov5 repository: export yolov5u with Ultralytics"
-	}
 	return unsupported(l.model, "task %s of labels.yaml needs an output %s, or [1, n, %d], the file has %v%s",
-		l.model.TaskName, raw, 6+l.extra, shape, hint)
+		l.model.TaskName, raw, 6+l.extra, shape, l.wayOut(shape))
 }
 
 // box returns the four box values of a row as they stand.
