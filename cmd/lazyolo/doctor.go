@@ -14,7 +14,9 @@ import (
 	"lazyolo/internal/engine"
 	"lazyolo/internal/machine"
 	"lazyolo/internal/ort"
+	"lazyolo/internal/prepare"
 	"lazyolo/internal/turbojpeg"
+	"lazyolo/yolo"
 )
 
 // doctorCommand makes the doctor command with its one flag.
@@ -56,8 +58,13 @@ func doctor(ctx context.Context, c *config.Config, s sys, fix bool) error {
 	x.library(ctx, c, fix)
 	x.jpeg()
 	x.machine(c)
-	x.cache(c)
-	x.models(c)
+	e := x.cache(c)
+	x.models(c, e)
+	if e != nil {
+		if err := e.Close(); err != nil {
+			x.line("cache", "%v", err)
+		}
+	}
 	if c.SaveAnnotated && !writable(c.OutputPath) && (readable(c.OutputPath) || !writable(".")) {
 		x.line("output", "%s cannot be written: annotated pictures are not saved; set OUTPUT_IMG_BASE_PATH or SAVE_ANNOTATED=off", c.OutputPath)
 	} else if c.SaveAnnotated {
@@ -119,13 +126,13 @@ func (x *examination) machine(c *config.Config) {
 	}
 }
 
-func (x *examination) cache(c *config.Config) {
+// cache returns an engine over the cache; nil: there can be none.
+func (x *examination) cache(c *config.Config) *engine.Engine {
 	const cost = "prepared models stay in memory and are made anew at each start: a first request may take seconds"
 	e, err := engine.New(engineOptions(c, slog.New(slog.DiscardHandler)))
 	switch {
 	case err != nil:
 		x.fail("cache", err, "")
-		return
 	case c.CacheDir == "":
 		x.line("cache", "none: %s; set CACHE_DIR", cost)
 	case !writable(c.CacheDir):
@@ -133,12 +140,12 @@ func (x *examination) cache(c *config.Config) {
 	default:
 		x.line("cache", "%s (at most %d MiB)", c.CacheDir, c.CacheMax>>20)
 	}
-	if err := e.Close(); err != nil {
-		x.line("cache", "%v", err)
-	}
+	return e
 }
 
-func (x *examination) models(c *config.Config) {
+// models lists what is served and what is not. Models that are prepared are checked
+// against their files; e may be nil.
+func (x *examination) models(c *config.Config, e *engine.Engine) {
 	models, err := catalog.Open(catalog.Options{Dir: c.ModelsPath, AllowDirs: c.AllowModelDirs, StateDir: c.StateDir, ReadOnly: true})
 	if err != nil {
 		if isMissing(err) && c.Origin("MODELS_PATH").Source == config.Default {
@@ -155,6 +162,9 @@ func (x *examination) models(c *config.Config) {
 	for _, p := range models.Problems() {
 		x.line("refused", "%s", p)
 	}
+	if e != nil {
+		x.prepared(models.All(), e.Cache())
+	}
 	for _, m := range models.Moved() {
 		x.line("moved", "%s: id %d in the last run, %d now (-1: gone); id: in its labels.yaml pins it", m.Folder, m.From, m.To)
 	}
@@ -165,5 +175,21 @@ func (x *examination) models(c *config.Config) {
 		if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
 			x.line("state", "%s cannot be written: moved ids go unnoticed; set STATE_DIR", c.StateDir)
 		}
+	}
+}
+
+// prepared tells which models cannot serve, as far as their files were read.
+func (x *examination) prepared(models []*yolo.Model, cache *prepare.Cache) {
+	unread := 0
+	for _, m := range models {
+		info, ok := cache.Known(m)
+		if !ok {
+			unread++
+		} else if err := cannotServe(m, info); err != nil {
+			x.line("cannot serve", "%v", err)
+		}
+	}
+	if unread > 0 {
+		x.line("not prepared", "%d, so not checked against their files; lazyolo prepare does both", unread)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"lazyolo/internal/config"
+	"lazyolo/internal/detect"
 	"lazyolo/internal/engine"
 )
 
@@ -17,7 +18,7 @@ const workerCommand = "prepare-worker"
 func engineOptions(c *config.Config, log *slog.Logger) engine.Options {
 	return engine.Options{
 		Log: log, Library: c.ORTLibrary, Threads: threads(c),
-		CacheDir: c.CacheDir, CacheMax: c.CacheMax, Timeout: c.PrepareTimeout, Worker: worker,
+		CacheDir: c.CacheDir, CacheMax: c.CacheMax, Timeout: c.PrepareTimeout, Worker: worker, Check: detect.Check,
 	}
 }
 

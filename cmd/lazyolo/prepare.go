@@ -2,18 +2,20 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"lazyolo/internal/config"
+	"lazyolo/internal/detect"
 	"lazyolo/internal/engine"
 	"lazyolo/internal/prepare"
 	"lazyolo/yolo"
 )
 
 // prepareModels prepares the named models, or all, one after the other and says
-// how each went. It fails when one of them could not be prepared.
+// how each went. It fails when one of them could not be prepared, or cannot serve.
 func prepareModels(ctx context.Context, c *config.Config, s sys) error {
 	if c.Origin("LOG_LEVEL").Source == config.Default {
 		c.LogLevel = slog.LevelWarn // progress is told on stdout
@@ -53,14 +55,14 @@ func prepareModels(ctx context.Context, c *config.Config, s sys) error {
 		fmt.Fprintln(s.stdout, said)
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d of %d models could not be prepared", failed, len(chosen))
+		return fmt.Errorf("%d of %d models could not be prepared or cannot serve", failed, len(chosen))
 	}
 	return nil
 }
 
 func prepareAndTell(ctx context.Context, cache *prepare.Cache, m *yolo.Model) (string, error) {
 	if info, ok := cache.Known(m); ok {
-		return fmt.Sprintf("is prepared (%d MiB)", info.Bytes>>20), nil
+		return fmt.Sprintf("is prepared (%d MiB)", info.Bytes>>20), cannotServe(m, info)
 	}
 	start := time.Now()
 	f, err := cache.Prepare(ctx, m, prepare.How{})
@@ -70,5 +72,15 @@ func prepareAndTell(ctx context.Context, cache *prepare.Cache, m *yolo.Model) (s
 	said := fmt.Sprintf("prepared in %v: %.1f MiB mapped, %.1f MiB private, %.1f MiB for a run at %v",
 		time.Since(start).Round(time.Millisecond), float64(f.Sizes.Mapped)/mib, float64(f.Sizes.Private)/mib,
 		float64(f.Sizes.RunPeak)/mib, f.Sizes.RunShape)
-	return said, f.Unmap()
+	return said, errors.Join(cannotServe(m, f.Info), f.Unmap())
+}
+
+// cannotServe says why m, prepared as info tells, cannot serve; nil: it can.
+func cannotServe(m *yolo.Model, info prepare.Info) error {
+	err := detect.Check(m, info.Inputs, info.Outputs, info.Metadata)
+	var known *yolo.Error
+	if errors.As(err, &known) {
+		return errors.New(known.Msg) // which names the model
+	}
+	return err
 }

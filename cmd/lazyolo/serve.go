@@ -278,7 +278,8 @@ func (s *server) greet(out sys, port int) {
 		len(s.models.All()), port, picture, port)
 }
 
-// prepareAll prepares what is not, one model after the other, as memory allows.
+// prepareAll prepares what is not, one model after the other, as memory allows, and
+// warns of models that cannot serve.
 func (s *server) prepareAll(ctx context.Context) {
 	for left := slices.Clone(s.models.All()); len(left) > 0; {
 		if ctx.Err() != nil || s.engine.Ready() != nil {
@@ -289,6 +290,13 @@ func (s *server) prepareAll(ctx context.Context) {
 		done, err := s.pool.Ahead(ctx, m)
 		if err != nil && ctx.Err() == nil && !errors.Is(err, prepare.ErrTakenOver) {
 			s.log.Warn("cannot prepare model ahead of its use", "model", m.ID, "err", err)
+		}
+		if done && err == nil {
+			if info, ok := s.engine.Cache().Known(m); ok {
+				if err := cannotServe(m, info); err != nil {
+					s.log.Warn("this model will not load", "model", m.ID, "err", err)
+				}
+			}
 		}
 		if done || err != nil {
 			continue

@@ -35,6 +35,9 @@ type Options struct {
 	// Ran says what runs of a model really took, in bytes by the pixels of their input,
 	// from earlier processes; nil: nothing is known.
 	Ran func(*yolo.Model) map[int64]int64
+	// Check says why a model with these inputs, outputs and metadata cannot serve; Open
+	// refuses it with that error before it takes memory. nil: nothing is checked.
+	Check func(m *yolo.Model, inputs, outputs []yolo.TensorInfo, metadata map[string]string) error
 }
 
 // An Engine opens ONNX Runtime with the first model, because an open one takes 20 MB.
@@ -138,6 +141,9 @@ func (e *Engine) cost(m *yolo.Model, find func(*yolo.Model) (prepare.Info, bool)
 	if !ok {
 		return pool.Cost{}, false
 	}
+	if e.check(m, info) != nil {
+		return pool.Cost{}, true // Open refuses it: no other model need make room
+	}
 	c = costOf(info.Sizes, e.o.Threads)
 	if e.o.Ran != nil {
 		c.Ran = e.o.Ran(m)
@@ -163,6 +169,14 @@ func costOf(s prepare.Sizes, threads int) pool.Cost {
 		Mapped: s.Mapped, Private: s.Private + slack, LoadPeak: s.LoadPeak + slack,
 		Run: s.RunPeak + s.RunPeak/16, Pixels: pixels,
 	}
+}
+
+// check says why m, prepared as info tells, cannot serve.
+func (e *Engine) check(m *yolo.Model, info prepare.Info) error {
+	if e.o.Check == nil {
+		return nil
+	}
+	return e.o.Check(m, info.Inputs, info.Outputs, info.Metadata)
 }
 
 // PrepareCost implements pool.Engine.
@@ -200,6 +214,9 @@ func (e *Engine) Open(ctx context.Context, m *yolo.Model, threads int) (pool.Ses
 	}
 	if err != nil {
 		return nil, err
+	}
+	if err := e.check(m, f.Info); err != nil {
+		return nil, errors.Join(err, f.Unmap())
 	}
 	rt, err := e.runtime()
 	if err != nil {

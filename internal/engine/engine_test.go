@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -53,7 +54,19 @@ func options(dir string) engine.Options {
 }
 
 // shared is the process's one engine that opens ONNX Runtime.
-var shared = sync.OnceValues(func() (*engine.Engine, error) { return engine.New(options(cacheDir)) })
+var shared = sync.OnceValues(func() (*engine.Engine, error) {
+	o := options(cacheDir)
+	o.Check = func(m *yolo.Model, in, out []yolo.TensorInfo, metadata map[string]string) error {
+		if f := check.Load(); f != nil {
+			return (*f)(m, in, out, metadata)
+		}
+		return nil
+	}
+	return engine.New(o)
+})
+
+// check is what the shared engine checks models with; nil: it does not.
+var check atomic.Pointer[func(m *yolo.Model, in, out []yolo.TensorInfo, metadata map[string]string) error]
 
 func needLibrary(t *testing.T) {
 	t.Helper()
@@ -202,6 +215,38 @@ func TestCostRemembersWhatRunsTook(t *testing.T) {
 				t.Errorf("asked for %v", asked.Load())
 			}
 		})
+	}
+}
+
+// A model that cannot serve is refused by Open, with the reason, and costs nothing.
+func TestWhatCannotServeIsNotOpened(t *testing.T) {
+	needLibrary(t)
+	wrong := yolo.Errorf(yolo.Unsupported, "wrong task")
+	refuse := func(m *yolo.Model, in, out []yolo.TensorInfo, metadata map[string]string) error {
+		if len(in) != 1 || len(out) != 1 || out[0].Shape[1] != 9 || metadata["task"] != "detect" {
+			t.Errorf("told %v, %v, %v of %s", in, out, metadata, m.ID)
+		}
+		return wrong
+	}
+	check.Store(&refuse)
+	defer check.Store(nil)
+	e, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := model(t, weights[1])
+	if err := e.Prepare(t.Context(), m, 1<<30, false); err != nil {
+		t.Fatal(err)
+	}
+	if c, ok := e.Cost(m); !ok || c.Mapped+c.Private+c.LoadPeak != 0 {
+		t.Errorf("it costs %+v, %v", c, ok)
+	}
+	if s, err := e.Open(t.Context(), m, 1); s != nil || !errors.Is(err, wrong) {
+		t.Errorf("got %v, %v", s, err)
+	}
+	check.Store(nil)
+	if c, ok := e.Cost(m); !ok || c.Mapped <= 0 {
+		t.Errorf("then it costs %+v, %v", c, ok)
 	}
 }
 

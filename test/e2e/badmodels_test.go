@@ -152,6 +152,35 @@ func TestWrongWeightsAreToldByNameAndTheOthersServe(t *testing.T) {
 	waitFor(t, "the mended model", func() bool { return len(s.post(t, picture("3", smallPicture(t))).Predictions) > 0 })
 }
 
+// A labels.yaml that contradicts its file fails the load, with the reason, wherever
+// one asks, and takes no memory.
+func TestContradictionsFailTheLoad(t *testing.T) {
+	t.Parallel()
+	needORT(t)
+	h := newHome(t)
+	h.addModel(t, "wrong", demoModel(t))
+	writeFile(t, filepath.Join(h.models, "wrong", "labels.yaml"), labels("task: segment"))
+	const says = "model wrong: task: labels.yaml says segment, the model file says detect"
+	s := start(t, h, "PREPARE=background")
+	for range 2 {
+		var body struct {
+			Error string `json:"error"`
+		}
+		if status, raw := s.act(t, "/api/v2/models/wrong/load", &body); status != http.StatusUnsupportedMediaType || body.Error != says {
+			t.Errorf("load: %d %s", status, raw)
+		}
+		if a := s.post(t, picture("1", smallPicture(t))); a.status != http.StatusOK || a.Error != says {
+			t.Errorf("a request: %v", a)
+		}
+	}
+	m := s.memory(t)
+	if w := m.Models["1"]; len(m.Loaded) != 0 || w.State != "failed" || w.Error != says {
+		t.Errorf("%v are loaded, %+v", m.Loaded, w)
+	}
+	contains(t, line(s.log.String(), "model=wrong"), "level=ERROR", "cannot load model", says)
+	s.serves(t, "0")
+}
+
 // identity is an ONNX model that is no detector: y = x, n numbers.
 func identity(n int) []byte {
 	value := func(name string) []byte {

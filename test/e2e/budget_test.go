@@ -16,6 +16,7 @@ type memoryStatus struct {
 		Pinned bool
 		Hits   int
 		Loads  int
+		Error  string
 	}
 }
 

@@ -164,6 +164,15 @@ func TestPrepare(t *testing.T) {
 	}
 	contains(t, out, "model_3", "is not a model")
 	contains(t, log, "1 of 4")
+	writeFile(t, filepath.Join(h.models, "model_2", "labels.yaml"), labels("task: segment"))
+	_, out, _ = h.run(t, "doctor")
+	contains(t, out, "not prepared   1,", "cannot serve   model model_2: task: labels.yaml says segment, the model file says detect")
+	code, out, log = h.run(t, "prepare", "model_1", "model_2")
+	if code != 1 {
+		t.Errorf("with a contradiction: exit code %d, want 1", code)
+	}
+	contains(t, out, "[2/2] model_2 model model_2: task: labels.yaml says segment, the model file says detect")
+	contains(t, log, "1 of 2")
 	h.noLeftovers(t)
 }
 
