@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -161,6 +162,8 @@ func TestContradictionsFailTheLoad(t *testing.T) {
 	h.addModel(t, "wrong", demoModel(t))
 	writeFile(t, filepath.Join(h.models, "wrong", "labels.yaml"), labels("task: segment"))
 	const says = "model wrong: task: labels.yaml says segment, the model file says detect"
+	h.addModel(t, "x2", identity(10))
+	h.addModel(t, "x3", identity(10))
 	s := start(t, h, "PREPARE=background")
 	for range 2 {
 		var body struct {
@@ -179,6 +182,17 @@ func TestContradictionsFailTheLoad(t *testing.T) {
 	}
 	contains(t, line(s.log.String(), "model=wrong"), "level=ERROR", "cannot load model", says)
 	s.serves(t, "0")
+
+	// Another file: no restart is needed, and its memory is counted, prepared or not.
+	for i, b := range [][]byte{demoModel(t), append(demoModel(t), 0x7a, 1, 'a')} {
+		id := strconv.Itoa(i + 2)
+		contains(t, s.post(t, picture(id, smallPicture(t))).Error, "model x"+id, "[10]")
+		h.addModel(t, "x"+id, b)
+		waitFor(t, "the mended model", func() bool { return len(s.post(t, picture(id, smallPicture(t))).Predictions) > 0 })
+		if mb := s.memory(t).Models[id].Private; mb <= 0 {
+			t.Errorf("model %s takes %v MB", id, mb)
+		}
+	}
 }
 
 // identity is an ONNX model that is no detector: y = x, n numbers.

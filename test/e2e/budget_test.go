@@ -12,11 +12,12 @@ type memoryStatus struct {
 	Max    float64            `json:"max_memory_mb"`
 	Ledger map[string]float64 `json:"ledger_mb"`
 	Models map[string]struct {
-		State  string
-		Pinned bool
-		Hits   int
-		Loads  int
-		Error  string
+		State   string
+		Pinned  bool
+		Hits    int
+		Loads   int
+		Error   string
+		Private float64 `json:"private_mb"`
 	}
 }
 
