@@ -20,6 +20,9 @@ func newSegment(m *yolo.Model, f facts, shapes [][]int64) (head, error) {
 	}
 	if n := shapes[protos][1]; n > 0 {
 		s.layout.extra = int(n)
+		if s.layout.byLabels {
+			s.layout.classes, s.layout.byLabels = 0, false // the prototypes tell the task, and so the number of classes
+		}
 		return s, s.layout.declared(shapes[rows])
 	}
 	return s, nil
