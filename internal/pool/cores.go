@@ -157,14 +157,9 @@ func (p *Pool) grantTurnLocked(t *turn) bool {
 }
 
 // crowdedLocked reports whether narrow runs would use the cores better than wide ones:
-// requests in work and in line would fill three in four of them.
-func (p *Pool) crowdedLocked() bool {
-	n := p.running + len(p.working)
-	if p.o.MaxRuns > 0 {
-		n = min(n, p.o.MaxRuns)
-	}
-	return 4*n >= 3*p.o.Cores
-}
+// the requests in work would fill three in four of them. Who waits for memory does not
+// count: it cannot run beside them.
+func (p *Pool) crowdedLocked() bool { return 4*p.running >= 3*p.o.Cores }
 
 // openableLocked reports whether e's second session may be opened now. Where only pages
 // of other models stand against it they are given back, and the next run finds room.

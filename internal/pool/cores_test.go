@@ -127,6 +127,20 @@ func TestASecondSessionGivesWay(t *testing.T) {
 	})
 }
 
+// Where memory allows one run at a time, that one has all cores.
+func TestACrowdThatWaitsForMemoryRunsWide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 100+2*10+30+2)
+		m.costs["a"] = pool.Cost{Mapped: 100, Private: 10, LoadPeak: 10, Run: 20, Pixels: 1}
+		p := m.newPool(pool.Options{KeepAlive: -1, Cores: 2, Threads: 2, MaxRuns: 2})
+		defer closePool(t, p)
+		clients(t, p, 8, 5)
+		if w := m.widthsSince(); w[2] != 40 {
+			t.Errorf("runs by threads %v", w)
+		}
+	})
+}
+
 func TestAnIdleServerShutsSecondSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine(t, 1000)
