@@ -158,8 +158,14 @@ func (p *Pool) grantTurnLocked(t *turn) bool {
 
 // crowdedLocked reports whether narrow runs would use the cores better than wide ones:
 // the requests in work would fill three in four of them. Who waits for memory does not
-// count: it cannot run beside them.
-func (p *Pool) crowdedLocked() bool { return 4*p.running >= 3*p.o.Cores }
+// count: it cannot run beside them, and while some do, a run of one core may end with
+// nobody on the others.
+func (p *Pool) crowdedLocked() bool {
+	return 4*p.running >= 3*p.o.Cores && time.Since(p.short) > shortFor
+}
+
+// shortFor is how long memory counts as short after a request had to wait for it.
+const shortFor = time.Second
 
 // openableLocked reports whether e's second session may be opened now. Where only pages
 // of other models stand against it they are given back, and the next run finds room.

@@ -161,6 +161,7 @@ type Pool struct {
 	works     shared            // the same of the buffers
 	turns     []*turn           // that wait for cores, in order
 	computing int               // cores that runs compute on now
+	short     time.Time         // when a request last waited for memory that runs hold
 	spread    float64           // how much more than they reserve runs beside each other were seen to take; 0: not yet
 	alone     *request          // it began to run with an empty arena, and no other began since
 	shrinking bool

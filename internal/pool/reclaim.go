@@ -23,6 +23,7 @@ func (p *Pool) helpRequestLocked(r *request) bool {
 	if p.reclaimLocked(deficit, r.entry, r) {
 		return true
 	}
+	p.short = time.Now()
 	// What others in work hold comes back by itself.
 	return p.active > 0 || p.loading > 0 || p.ahead > 0
 }
