@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -77,7 +78,10 @@ func TestAlign(t *testing.T) {
 // answer is what a model in ORT format says to a ramp.
 func answer(t *testing.T, rt *Runtime, file []byte) (all []float32) {
 	t.Helper()
-	s, err := rt.OpenMapped(file, 1, func() error { return nil })
+	s, err := rt.OpenMapped(file, 1, func() error {
+		runtime.KeepAlive(file) // the session reads its weights there
+		return nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
