@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -136,7 +137,8 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 func (s *server) newPool(events *httpapi.Events) (*pool.Pool, error) {
 	o := pool.Options{
 		Engine: s.engine, Memory: s.engine, Ledger: s.ledger, Log: s.log,
-		MaxRuns: concurrency(s.c), Cores: max(machine.CPUs(), s.c.Threads), Threads: threads(s.c), MaxQueue: s.c.MaxQueue, LoadTimeout: s.c.LoadTimeout,
+		MaxRuns: concurrency(s.c), Cores: max(machine.CPUs(), s.c.Threads), Threads: threads(s.c),
+		MaxQueue: s.c.MaxQueue, LoadTimeout: s.c.LoadTimeout,
 		MinResident: minResident, KeepAlive: s.c.KeepAlive, NeverEvict: s.c.LRUCache != nil && !*s.c.LRUCache,
 		Policy: pool.CostAware, WorkingRoom: workingRoom, IdleAfter: idleAfter, Idle: s.engine.Rest,
 		Observe: events.Transition, Decide: events.Decide, Costs: s.costs,
@@ -169,20 +171,10 @@ const minResident = 250 * time.Millisecond
 
 // concurrency is how many pictures are in work at once: one more than fills the
 // cores would only take memory.
-func concurrency(c *config.Config) int {
-	if c.MaxConcurrency > 0 {
-		return c.MaxConcurrency
-	}
-	return machine.CPUs()
-}
+func concurrency(c *config.Config) int { return cmp.Or(c.MaxConcurrency, machine.CPUs()) }
 
 // threads is how many a run takes that is alone.
-func threads(c *config.Config) int {
-	if c.Threads > 0 {
-		return c.Threads
-	}
-	return machine.CPUs()
-}
+func threads(c *config.Config) int { return cmp.Or(c.Threads, machine.CPUs()) }
 
 // run listens, serves and drains.
 func (s *server) run(ctx context.Context, out sys) error {

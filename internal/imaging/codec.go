@@ -66,8 +66,8 @@ type job struct {
 // (see Image.Size), for Fit.Fill to finish. With nil pictures have their own size.
 //
 // Errors are *yolo.Error with a message that is safe to show and says what the
-// decoder found: Invalid for anything that cannot be decoded, TooLarge when the header promises more than
-// c.MaxPixels, which is decided before pixels are allocated.
+// decoder found: Invalid for anything that cannot be decoded, TooLarge when the header
+// promises more than c.MaxPixels, which is decided before pixels are allocated.
 func (c *Codec) Decode(data []byte, fit func(w, h int) Fit) (*Image, error) {
 	return c.decode(data, job{Codec: c, fit: fit})
 }

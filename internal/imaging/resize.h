@@ -1,5 +1,5 @@
-// The two inner loops of a resize, in C for its vector instructions: a third of the
-// time. Nothing is checked here; package imaging passes slices of the right lengths.
+// The two inner loops of a resize, in C for its vector instructions: 60 % of the time
+// that Go takes. Nothing is checked here; package imaging passes slices of the right lengths.
 #ifndef LAZYOLO_RESIZE_H
 #define LAZYOLO_RESIZE_H
 

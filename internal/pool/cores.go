@@ -146,7 +146,7 @@ func (p *Pool) grantTurnLocked(t *turn) bool {
 	case free < 1:
 	case e.narrow.state == open:
 		t.threads, t.narrow = 1, true
-	case p.openableLocked(e):
+	case p.narrowRoomLocked(e):
 		t.threads, t.narrow, t.opens = 1, true, true
 		e.narrow.state = opening
 		p.o.Ledger.Charge(ledger.Loading, e.peak())
@@ -167,9 +167,10 @@ func (p *Pool) crowdedLocked() bool {
 // shortFor is how long memory counts as short after a request had to wait for it.
 const shortFor = time.Second
 
-// openableLocked reports whether e's second session may be opened now. Where only pages
-// of other models stand against it they are given back, and the next run finds room.
-func (p *Pool) openableLocked(e *entry) bool {
+// narrowRoomLocked reports whether e's second session may be opened now. Where only
+// pages of other models stand against it they are given back, and the next run finds
+// room.
+func (p *Pool) narrowRoomLocked(e *entry) bool {
 	if e.state != yolo.Ready || e.narrow.state != shut || time.Now().Before(e.narrow.after) ||
 		len(p.loads) > 0 || len(p.working) > 0 && !p.fullLocked() {
 		return false

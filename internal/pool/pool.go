@@ -6,8 +6,8 @@
 // # One order, so that no wait is circular
 //
 // A request holds its encoded body, then a lease (Acquire), then its working
-// memory in one piece (Lease.Reserve), then the cores of its run (Lease.Run). Whoever waits for a model holds neither
-// lease nor working memory; whoever waits for working memory waits for runs, which
+// memory in one piece (Lease.Reserve), then the cores of its run (Lease.Run). Whoever
+// waits for a model holds neither lease nor working memory; whoever waits for working memory waits for runs, which
 // end, never for a load. One largest run always fits beside all open sessions: a
 // load that would break this closes others first, or is refused.
 //
