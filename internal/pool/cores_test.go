@@ -179,7 +179,7 @@ func TestASecondSessionThatCannotBeOpenedIsDoneWithout(t *testing.T) {
 func TestClosingWaitsForShutting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine(t, 1000)
-		m.slow = time.Second
+		m.shuts = time.Second
 		m.costs["a"] = cost(100, 20)
 		p := m.newPool(pool.Options{KeepAlive: -1, Cores: 2, Threads: 2, MaxRuns: 2, Idle: func() {}, IdleAfter: time.Second})
 		defer closePool(t, p)

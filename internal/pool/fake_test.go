@@ -23,8 +23,9 @@ type machine struct {
 	base    int64
 	ledger  *ledger.Ledger
 	load    time.Duration // what Open takes
-	slow    time.Duration // what Close and Cool take
+	slow    time.Duration // what Close, Shut and Cool take
 	closing time.Duration // what Close takes beyond that
+	shuts   time.Duration // what Shut takes beyond that
 	run     time.Duration // what a run takes whose context carries no job
 
 	costs   map[string]pool.Cost
@@ -357,7 +358,7 @@ func (s *session) Open(threads int) error {
 }
 
 func (s *session) Shut(threads int) error {
-	pass(s.m.slow)
+	pass(s.m.slow + s.m.shuts)
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	if runs, ok := s.open[threads]; !ok || runs > 0 || s.closed {

@@ -5,6 +5,9 @@
 // faults.txt lists them in blocks of four lines: file, package to test, the line
 // as it is, the line with the fault. Lines are compared without the space around
 // them and must stand in the file exactly once.
+//
+// Some tests draw what they do: a fault that they missed is tested again, and the
+// output names the try that caught it. A test that always catches it is better.
 package main
 
 import (
@@ -54,20 +57,37 @@ func run(faults []fault) error {
 	missed := 0
 	for i, f := range faults {
 		fmt.Printf("[%d/%d] %s: %s ", i+1, len(faults), f.file, f.wrong)
-		caught, err := f.caught(tmp)
-		if err != nil {
+		try, err := f.caughtBy(tmp)
+		switch {
+		case err != nil:
 			return err
-		}
-		if !caught {
+		case try == 0:
 			missed++
+			fmt.Println("MISSED")
+		case try == 1:
+			fmt.Println("caught")
+		default:
+			fmt.Printf("caught by try %d\n", try)
 		}
-		fmt.Println(map[bool]string{true: "caught", false: "MISSED"}[caught])
 	}
 	if missed > 0 {
 		return fmt.Errorf("%d of %d faults were not caught", missed, len(faults))
 	}
 	fmt.Printf("%d passed, 0 failed\n", len(faults))
 	return nil
+}
+
+// tries is how often a fault that was missed is tested at most.
+const tries = 3
+
+// caughtBy is the try that caught the fault, 0 if none did.
+func (f fault) caughtBy(tmp string) (int, error) {
+	for try := 1; try <= tries; try++ {
+		if caught, err := f.caught(tmp); caught || err != nil {
+			return try, err
+		}
+	}
+	return 0, nil
 }
 
 // caught reports whether the package's tests fail with the fault in place.
