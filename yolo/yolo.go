@@ -61,6 +61,7 @@ type Model struct {
 	Weights     string         // path of the weights, symlinks resolved
 	WeightsRef  string         // model_path as labels.yaml gives it, for messages
 	OneToOne    bool           // head: one2one of labels.yaml: of two heads, the one that needs no NMS
+	OtherHead   *Model         // the same checkpoint with the other OneToOne, for requests with NMS; nil: not a checkpoint, or the other head itself
 	KeepAlive   *time.Duration // keep_alive of labels.yaml; nil: the server's, negative: never closed for being unused
 	Rev         string         // changes when labels.yaml or the weights change
 	Bytes       int64          // size of Weights
@@ -88,6 +89,7 @@ type Request struct {
 	MaxDet      int      // objects kept at most, best first; 0: 300
 	Classes     []int    // only objects of these classes; nil: all
 	AgnosticNMS bool     // objects of different classes suppress each other too
+	NMS         *bool    // of a checkpoint with two heads: the one whose objects are suppressed, or the one that needs none; nil: as labels.yaml says. Other models ignore it, as Ultralytics does
 	ImgSz       int      // longer side of a dynamic input in pixels; 0: 640. A static model keeps its own
 
 	KeepAlive *time.Duration // how long the model may then stay in memory unused, until its next use; nil: as the model or the server says

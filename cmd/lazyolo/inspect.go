@@ -56,7 +56,7 @@ func printReport(w io.Writer, r *convert.Report) {
 	fmt.Fprintf(w, "\nmodel      %s (%s), written by release %s\n", r.Class, r.Part, cmp.Or(r.Version, "unknown"))
 	fmt.Fprintf(w, "task       %s, head %s", cmp.Or(string(r.Task), "unknown"), r.Head)
 	if r.TwoHeaded {
-		fmt.Fprint(w, " with two branches (head: one2one in labels.yaml takes the other)")
+		fmt.Fprint(w, " with two branches (head: one2one in labels.yaml or nms=false in a request takes the other)")
 	}
 	fmt.Fprintf(w, "\ninput      %d pixels, stride %d\n", r.ImageSize, r.Stride)
 	fmt.Fprintf(w, "parameters %.2f million", float64(r.Parameters)/1e6)

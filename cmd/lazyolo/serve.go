@@ -333,10 +333,11 @@ type served struct {
 
 // Loaded implements httpapi.Models.
 func (s served) Loaded() []int {
-	models := s.pool.Loaded()
-	out := make([]int, len(models))
-	for i, m := range models {
-		out[i] = m.Index
+	var out []int
+	for _, m := range s.pool.Loaded() {
+		if !slices.Contains(out, m.Index) { // of one both heads may be
+			out = append(out, m.Index)
+		}
 	}
 	return out
 }

@@ -128,7 +128,8 @@ func Open(o Options) (*Catalog, error) {
 func (c *Catalog) All() []*yolo.Model { return c.snap.models }
 
 // Model returns the model with this id: a folder's name or, where no folder
-// has that name, a decimal Index.
+// has that name, a decimal Index. "NAME/one2one" is the OtherHead of a checkpoint
+// ("NAME/one2many" where labels.yaml takes the former).
 func (c *Catalog) Model(id string) (*yolo.Model, bool) {
 	if m, ok := c.snap.byID[id]; ok {
 		return m, true
@@ -160,7 +161,22 @@ func (s *snapshot) index() {
 	for _, m := range s.models {
 		s.byID[m.ID] = m
 		s.byIndex[m.Index] = m
+		if m.IsCheckpoint() {
+			m.OtherHead = otherHead(m)
+			s.byID[m.OtherHead.ID] = m.OtherHead
+		}
 	}
+}
+
+// otherHead is m with the head that its labels do not take. A folder's name has no slash.
+func otherHead(m *yolo.Model) *yolo.Model {
+	other := *m
+	other.OneToOne = !m.OneToOne
+	other.ID += "/one2many"
+	if other.OneToOne {
+		other.ID = m.ID + "/one2one"
+	}
+	return &other
 }
 
 // warnNumericNames tells of folders called like another model's number: a

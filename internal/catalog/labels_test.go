@@ -141,6 +141,33 @@ func TestHead(t *testing.T) {
 	}
 }
 
+// A checkpoint may have another head, found by a name that no folder has.
+func TestOtherHead(t *testing.T) {
+	checkpoint := with("model_path", "model_path: ./best.pt")
+	for labels, id := range map[string]string{good: "", checkpoint: "m/one2one", checkpoint + "head: one2one\n": "m/one2many"} {
+		dir := t.TempDir()
+		folder(t, dir, "m", "")
+		write(t, filepath.Join(dir, "m", "labels.yaml"), labels)
+		write(t, filepath.Join(dir, "m", "best.pt"), "weights")
+		c := open(t, catalog.Options{Dir: dir})
+		m, other := c.All()[0], c.All()[0].OtherHead
+		if id == "" {
+			if other != nil {
+				t.Errorf("an export has another head, %s", other.ID)
+			}
+			continue
+		}
+		want := *m
+		want.ID, want.OneToOne, want.OtherHead = id, !m.OneToOne, nil
+		if d := cmp.Diff(&want, other); d != "" {
+			t.Error(d)
+		}
+		if found, ok := c.Model(id); !ok || found != other || len(c.All()) != 1 {
+			t.Errorf("%s is not found, or listed", id)
+		}
+	}
+}
+
 func TestKeepAlive(t *testing.T) {
 	for value, want := range map[string]time.Duration{"10m": 10 * time.Minute, "0": 0, "-1": -1, "'90'": 90 * time.Second} {
 		got := model(t, good+"keep_alive: "+value+"\n").KeepAlive

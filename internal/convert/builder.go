@@ -38,13 +38,14 @@ type builder struct {
 
 // A result is what the last layer, the head, turned out to be.
 type result struct {
-	kind     string // class name, such as "Detect"
-	task     yolo.Task
-	endToEnd bool      // the one-to-one branch was taken
-	outputs  []output  // of the graph
-	strides  []float64 // of the levels; nil when the head has none
-	keypoint []int64   // kpt_shape
-	classes  int
+	kind      string // class name, such as "Detect"
+	task      yolo.Task
+	endToEnd  bool      // the one-to-one branch was taken
+	twoHeaded bool      // there was another one
+	outputs   []output  // of the graph
+	strides   []float64 // of the levels; nil when the head has none
+	keypoint  []int64   // kpt_shape
+	classes   int
 }
 
 // An output is one output of the graph. Dimensions of 0 follow the input's size.

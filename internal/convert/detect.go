@@ -34,7 +34,7 @@ func (b *builder) detect(m *torch.Module, x value) value {
 	if one && (b.options.OneToOne || !many) {
 		d.endToEnd, d.prefix = true, "one2one_"
 	}
-	b.head = result{kind: m.Kind(), endToEnd: d.endToEnd, classes: int(d.classes), strides: b.strides(m, len(levels))}
+	b.head = result{kind: m.Kind(), endToEnd: d.endToEnd, twoHeaded: one && many, classes: int(d.classes), strides: b.strides(m, len(levels))}
 	d.centres, d.sizes = b.anchors(levels, b.head.strides)
 	scores := b.sigmoid(d.branch("cv3", d.classes))
 	distances := d.distances()

@@ -30,6 +30,9 @@ func metadata(ck *torch.Checkpoint, b *builder) []onnx.Property {
 	add("args", fmt.Sprintf("{'batch': 1, 'half': %s, 'dynamic': %s, 'nms': %s, 'opset': 17}", python(o.Half), python(o.Dynamic), nms(h)))
 	add("channels", strconv.FormatInt(b.channels, 10))
 	add("end2end", python(h.endToEnd))
+	if h.twoHeaded {
+		add("heads", "2") // ours
+	}
 	if h.keypoint != nil {
 		add("kpt_shape", describeInts(h.keypoint))
 		if v, ok := root.Value("kpt_names"); ok && v != nil {

@@ -61,7 +61,7 @@ func (d *Detector) Detect(ctx context.Context, r yolo.Request) (*yolo.Result, er
 	// The model comes first: whoever waits for a load holds nothing but the
 	// encoded picture.
 	watch := newWatch()
-	lease, cold, err := d.acquire(ctx, m, r)
+	lease, p, cold, err := d.borrow(ctx, m, r)
 	if err != nil {
 		return nil, err
 	}
@@ -70,10 +70,6 @@ func (d *Detector) Detect(ctx context.Context, r yolo.Request) (*yolo.Result, er
 		lease.KeepAlive(*r.KeepAlive)
 	}
 	watch.lap(&watch.took.Load)
-	p, err := d.plan(m, lease)
-	if err != nil {
-		return nil, err
-	}
 	at := p.input.place(size.Width, size.Height, r.ImgSz)
 	pixels := int64(at.Width) * int64(at.Height)
 	room, err := lease.Reserve(ctx, size.Bytes+3*4*pixels, pixels)
@@ -108,6 +104,30 @@ func (d *Detector) Detect(ctx context.Context, r yolo.Request) (*yolo.Result, er
 	return result, nil
 }
 
+// borrow lends the head of m that the request asks for. Which heads there are is known
+// once m was loaded.
+func (d *Detector) borrow(ctx context.Context, m *yolo.Model, r yolo.Request) (l *pool.Lease, p *plan, cold bool, err error) {
+	if p, ok := d.known(m); ok {
+		m = p.headFor(r)
+	}
+	for {
+		waited := false
+		if l, waited, err = d.acquire(ctx, m, r); err != nil {
+			return nil, nil, false, err
+		}
+		cold = cold || waited
+		if p, err = d.plan(m, l); err != nil {
+			l.Release()
+			return nil, nil, false, err
+		}
+		if p.headFor(r) == m {
+			return l, p, cold, nil
+		}
+		l.Release()
+		m = p.headFor(r)
+	}
+}
+
 // acquire borrows the model for a request, waiting as long as that allows.
 func (d *Detector) acquire(ctx context.Context, m *yolo.Model, r yolo.Request) (*pool.Lease, bool, error) {
 	wait := time.Duration(-1)
@@ -133,8 +153,8 @@ func (w *watch) lap(part *time.Duration) {
 
 // plan returns how m is fed and understood, made once per revision.
 func (d *Detector) plan(m *yolo.Model, lease *pool.Lease) (*plan, error) {
-	if known, ok := d.plans.Load(m.ID); ok && known.(*plan).model == m {
-		return known.(*plan), nil
+	if p, ok := d.known(m); ok {
+		return p, nil
 	}
 	p, err := newPlan(m, lease.Inputs(), lease.Outputs(), lease.Metadata())
 	if err != nil {
@@ -142,6 +162,15 @@ func (d *Detector) plan(m *yolo.Model, lease *pool.Lease) (*plan, error) {
 	}
 	d.plans.Store(m.ID, p)
 	return p, nil
+}
+
+// known is m's plan if it was made.
+func (d *Detector) known(m *yolo.Model) (*plan, bool) {
+	p, ok := d.plans.Load(m.ID)
+	if !ok || p.(*plan).model != m {
+		return nil, false
+	}
+	return p.(*plan), true
 }
 
 // maxImgSz bounds what one request can make a dynamic model take: a run needs

@@ -14,6 +14,7 @@ type facts struct {
 	task      string      // as written; "": not said
 	names     yolo.Labels // nil: not said
 	finished  answer      // end2end, or NMS in the export
+	twoHeaded bool        // the checkpoint has another head
 	stride    int         // 0: not said
 	size      int         // longer side of the pictures it was trained with; 0: not said
 	keypoints [2]int      // number, and values of each (2 or 3); 0: not said
@@ -44,6 +45,7 @@ func readFacts(metadata map[string]string) facts {
 		names:  parseNames(metadata["names"]),
 		stride: integer(metadata["stride"]),
 	}
+	f.twoHeaded = metadata["heads"] == "2" // as internal/convert says
 	for _, n := range integers(metadata["imgsz"]) {
 		if n <= maxImgSz {
 			f.size = max(f.size, n)

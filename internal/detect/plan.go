@@ -13,6 +13,15 @@ type plan struct {
 	input input
 	names names
 	head  head
+	other *yolo.Model // the checkpoint's other head; nil: it has none
+}
+
+// headFor is the model that a request's NMS asks for: p's, or its other head.
+func (p *plan) headFor(r yolo.Request) *yolo.Model {
+	if p.other == nil || r.NMS == nil || *r.NMS == p.other.OneToOne {
+		return p.model
+	}
+	return p.other
 }
 
 // A head turns the outputs of one run into objects, probabilities or
@@ -39,6 +48,9 @@ func newPlan(m *yolo.Model, inputs, outputs []yolo.TensorInfo, metadata map[stri
 		return nil, unsupported(m, "task: labels.yaml says %s, the model file says %s", m.TaskName, f.task)
 	}
 	p := &plan{model: m, names: names{m.Labels, f.names}}
+	if f.twoHeaded {
+		p.other = m.OtherHead
+	}
 	shapes, how := shapesOf(outputs), letterboxed
 	var err error
 	if m.Task == yolo.Detect || m.Task == yolo.OBB {

@@ -317,3 +317,25 @@ func TestPlacements(t *testing.T) {
 		})
 	}
 }
+
+// A request's NMS chooses between a checkpoint's heads, where the file has two.
+func TestHeadFor(t *testing.T) {
+	for _, first := range []bool{false, true} {
+		second := &yolo.Model{ID: "m/other", OneToOne: !first}
+		p := &plan{model: &yolo.Model{ID: "m", OneToOne: first, OtherHead: second}}
+		for _, nms := range []*bool{nil, new(false), new(true)} {
+			if m := p.headFor(yolo.Request{NMS: nms}); m != p.model {
+				t.Errorf("of one head it is %s", m.ID)
+			}
+		}
+		p.other = second
+		for nms, want := range map[bool]*yolo.Model{first: second, !first: p.model} {
+			if m := p.headFor(yolo.Request{NMS: &nms}); m != want {
+				t.Errorf("first one-to-one %v, nms %v: %s", first, nms, m.ID)
+			}
+		}
+		if m := p.headFor(yolo.Request{}); m != p.model {
+			t.Errorf("unasked it is %s", m.ID)
+		}
+	}
+}

@@ -141,23 +141,29 @@ func bracketed(text string) (string, bool) {
 	return inner, opened && closed
 }
 
-// bool reads yes or no as pydantic does.
-func (a *asker) bool(name string) bool {
+// yes is bool where nothing means no.
+func (a *asker) yes(name string) bool {
+	b := a.bool(name)
+	return b != nil && *b
+}
+
+// bool reads yes or no as pydantic does; nil: not given.
+func (a *asker) bool(name string) *bool {
 	text, loc, ok := a.text(name, "bool_type", "Input should be a valid boolean")
 	if !ok {
-		return false
+		return nil
 	}
 	switch strings.ToLower(text) {
 	case "1", "true", "t", "yes", "y", "on":
-		return true
+		return new(true)
 	case "0", "false", "f", "no", "n", "off":
-		return false
+		return new(false)
 	}
 	a.complain(fieldError{
 		Type: "bool_parsing", Loc: loc, Input: text,
 		Msg: "Input should be a valid boolean, unable to interpret input",
 	})
-	return false
+	return nil
 }
 
 // keepAlive reads how long the model may stay in memory unused; nil: not given.

@@ -55,7 +55,7 @@ func TestOptionsReachTheDetector(t *testing.T) {
 	num := func(v float64) *float64 { return &v }
 	everything := yolo.Request{
 		Model: "model_0", Image: []byte("JPEG"), Conf: num(0.5), IoU: num(0), MaxDet: 7,
-		Classes: []int{0, 2, 5}, AgnosticNMS: true, ImgSz: 320,
+		Classes: []int{0, 2, 5}, AgnosticNMS: true, NMS: new(false), ImgSz: 320,
 	}
 	plain := yolo.Request{Model: "model_0", Image: []byte("JPEG")}
 	with := func(edit func(*yolo.Request)) yolo.Request { r := plain; edit(&r); return r }
@@ -69,8 +69,8 @@ func TestOptionsReachTheDetector(t *testing.T) {
 		"none": {upload("/api/v2/detect", photo), plain},
 		"all in the form": {upload("/api/v2/detect", part{name: "conf", value: " 0.5"}, part{name: "iou", value: "0"},
 			part{name: "max_det", value: "7"}, part{name: "classes", value: "0, 2"}, part{name: "classes", value: "5"},
-			part{name: "agnostic_nms", value: "True"}, part{name: "imgsz", value: "320"}, part{name: "format", value: "json"}, photo), everything},
-		"all in the query": {upload("/api/v2/detect?conf=5e-1&iou=0.0&max_det=7&classes=0,2,5&agnostic_nms=1&imgsz=320&masks=none", photo), everything},
+			part{name: "agnostic_nms", value: "True"}, part{name: "nms", value: "no"}, part{name: "imgsz", value: "320"}, part{name: "format", value: "json"}, photo), everything},
+		"all in the query": {upload("/api/v2/detect?conf=5e-1&iou=0.0&max_det=7&classes=0,2,5&agnostic_nms=1&nms=0&imgsz=320&masks=none", photo), everything},
 		"a keep-alive":     {form("keep_alive", " 90s"), with(func(r *yolo.Request) { r.KeepAlive = new(90 * time.Second) })},
 		"none at all":      {upload("/api/v2/detect?keep_alive=-1", photo), with(func(r *yolo.Request) { r.KeepAlive = new(yolo.KeepAliveForever) })},
 		"a list":           {form("classes", "[0, 2,5]"), with(func(r *yolo.Request) { r.Classes = []int{0, 2, 5} })},
@@ -78,6 +78,7 @@ func TestOptionsReachTheDetector(t *testing.T) {
 		"the last wins":    {upload("/api/v2/detect?conf=0.9&conf=0.25", photo), with(func(r *yolo.Request) { r.Conf = num(0.25) })},
 		"empty values":     {upload("/api/v2/detect?conf=&classes=", photo, part{name: "iou"}, part{name: "model"}), plain},
 		"no":               {form("agnostic_nms", "off"), plain},
+		"suppression":      {form("nms", "on"), with(func(r *yolo.Request) { r.NMS = new(true) })},
 		"a folder":         {form("model", "model_2"), with(func(r *yolo.Request) { r.Model = "model_2" })},
 		"a name":           {form("model", "shapes-1"), with(func(r *yolo.Request) { r.Model = "model_1" })},
 		"a number":         {form("model", "2"), with(func(r *yolo.Request) { r.Model = "model_2" })},
@@ -124,6 +125,7 @@ func TestWrongOptions(t *testing.T) {
 		"classes=[0":                           `{"type":"int_parsing","loc":["query","classes",0],"msg":"Input should be a valid integer, unable to parse string as an integer","input":"[0"}`,
 		"classes=0,2]":                         `{"type":"int_parsing","loc":["query","classes",1],"msg":"Input should be a valid integer, unable to parse string as an integer","input":"2]"}`,
 		"agnostic_nms=may":                     `{"type":"bool_parsing","loc":["query","agnostic_nms"],"msg":"Input should be a valid boolean, unable to interpret input","input":"may"}`,
+		"nms=0.5":                              `{"type":"bool_parsing","loc":["query","nms"],"msg":"Input should be a valid boolean, unable to interpret input","input":"0.5"}`,
 		"keep_alive=soon":                      `{"type":"time_delta_parsing","loc":["query","keep_alive"],"msg":"Input should be a time from 0s to 24h such as 90s or 5m (a plain number is seconds), or -1 for ever","input":"soon"}`,
 		"masks=png":                            `{"type":"literal_error","loc":["query","masks"],"msg":"Input should be 'polygon', 'rle' or 'none'","input":"png","ctx":{"expected":"'polygon', 'rle' or 'none'"}}`,
 	}

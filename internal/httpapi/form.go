@@ -97,7 +97,7 @@ func (f *form) add(p field) {
 	switch p.name {
 	case "file":
 		f.files = append(f.files, &p)
-	case "model_id", "model", "conf", "iou", "max_det", "classes", "agnostic_nms", "imgsz", "keep_alive", "format", "masks":
+	case "model_id", "model", "conf", "iou", "max_det", "classes", "agnostic_nms", "nms", "imgsz", "keep_alive", "format", "masks":
 		if f.fields == nil {
 			f.fields = make(map[string][]*field)
 		}
@@ -127,7 +127,8 @@ func (f *form) detectInput(withModel bool) (detectInput, error) {
 	in.request.IoU = a.float("iou", 0, 1)
 	in.request.MaxDet = a.int("max_det", 1, 30000)
 	in.request.Classes = a.ints("classes")
-	in.request.AgnosticNMS = a.bool("agnostic_nms")
+	in.request.AgnosticNMS = a.yes("agnostic_nms")
+	in.request.NMS = a.bool("nms")
 	in.request.ImgSz = a.int("imgsz", 32, 2048)
 	in.request.KeepAlive = a.keepAlive("keep_alive")
 	var loc []any

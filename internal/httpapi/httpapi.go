@@ -5,7 +5,7 @@
 //
 // What that program never had is added without changing what it had: options of a
 // detection as form fields or in the query (conf, iou, max_det, classes,
-// agnostic_nms, imgsz, keep_alive, format, masks), model by name, and the answers of other
+// agnostic_nms, nms, imgsz, keep_alive, format, masks), model by name, and the answers of other
 // tasks than detection. See /openapi.json.
 //
 // So are X-Load-Wait, X-Model-Cold-Start and Server-Timing on a detection, calls

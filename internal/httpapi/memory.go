@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"lazyolo/yolo"
@@ -83,6 +84,15 @@ func newPreheat(m Memory) preheat {
 	return p
 }
 
+// numbered is the number of a model, with which head it is if it is the other one.
+func numbered(m *yolo.Model) string {
+	_, head, _ := strings.Cut(m.ID, "/")
+	if head == "" {
+		return strconv.Itoa(m.Index)
+	}
+	return strconv.Itoa(m.Index) + "/" + head
+}
+
 // memoryStatus answers GET /api/v2/memory_status: what the old server's README
 // promised, then the budget in detail.
 func (s *server) memoryStatus(w http.ResponseWriter, _ *http.Request) error {
@@ -93,7 +103,7 @@ func (s *server) memoryStatus(w http.ResponseWriter, _ *http.Request) error {
 	}
 	models := make(object, 0, len(mem.Models))
 	for _, m := range mem.Models {
-		models = append(models, member{strconv.Itoa(m.Model.Index), newModelMemory(m)})
+		models = append(models, member{numbered(m.Model), newModelMemory(m)})
 	}
 	return writeJSON(w, http.StatusOK, struct {
 		Loaded      []int              `json:"loaded_models"`

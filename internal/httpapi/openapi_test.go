@@ -228,7 +228,7 @@ func TestOpenAPIFields(t *testing.T) {
 func TestOpenAPIOptions(t *testing.T) {
 	doc := openAPI(t)
 	s := spec{doc}
-	options := []string{"agnostic_nms", "classes", "conf", "format", "imgsz", "iou", "keep_alive", "masks", "max_det"}
+	options := []string{"agnostic_nms", "classes", "conf", "format", "imgsz", "iou", "keep_alive", "masks", "max_det", "nms"}
 	for path, more := range map[string][]string{"/api/v1/detect": nil, "/api/v2/detect": {"model", "model_id"}} {
 		post := in(doc, "paths", path, "post")
 		want := append(slices.Clone(options), more...)

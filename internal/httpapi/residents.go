@@ -34,7 +34,7 @@ type action func(ctx context.Context, m *yolo.Model) error
 func (s *server) actions() map[yolo.Action]action {
 	return map[yolo.Action]action{
 		yolo.Load:   s.o.Residents.Load,
-		yolo.Unload: s.o.Residents.Unload,
+		yolo.Unload: s.unload,
 		yolo.Pin:    s.pin,
 		yolo.Unpin: func(_ context.Context, m *yolo.Model) error {
 			s.o.Residents.Unpin(m)
@@ -63,7 +63,7 @@ func (s *server) act(w http.ResponseWriter, r *http.Request, id string, name yol
 		return err
 	}
 	a := &asker{form: &form{query: r.URL.Query()}}
-	dry := a.bool("dry_run")
+	dry := a.yes("dry_run")
 	if len(a.bad) > 0 {
 		return &wireError{http.StatusUnprocessableEntity, detailBody{a.bad}, nil}
 	}
@@ -90,6 +90,14 @@ func (s *server) byPath(id string) *yolo.Model {
 		}
 	}
 	return s.model(id)
+}
+
+// unload takes every head of a model out of memory.
+func (s *server) unload(ctx context.Context, m *yolo.Model) error {
+	if err := s.o.Residents.Unload(ctx, m); err != nil || m.OtherHead == nil {
+		return err
+	}
+	return s.o.Residents.Unload(ctx, m.OtherHead)
 }
 
 // pin loads a model and keeps it.

@@ -148,12 +148,12 @@ func (c *Cache) Close() error {
 
 // key names the entry of m's weights, which have this digest, on this machine.
 func key(m *yolo.Model, digest string, lib ort.Library) string {
-	// "v4": the options of ort.Optimize, what convert makes and the layout of Info.
+	// "v5": the options of ort.Optimize, what convert makes and the layout of Info.
 	how := "onnx"
 	if m.IsCheckpoint() {
 		how = fmt.Sprint("pt, one2one ", m.OneToOne)
 	}
-	return shortHash("v4", digest, how, lib.Version, libraryStamp(lib), machine.CPUFeatures())
+	return shortHash("v5", digest, how, lib.Version, libraryStamp(lib), machine.CPUFeatures())
 }
 
 // libraryStamp stands in for the version of a library that does not tell its own.

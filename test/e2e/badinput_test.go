@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// png is the beginning of a PNG of this size: signature and header.
-func png(width, height uint32) []byte {
+// pngHeader is the beginning of a PNG of this size: signature and header.
+func pngHeader(width, height uint32) []byte {
 	chunk := append([]byte("IHDR"), binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, width), height)...)
 	chunk = append(chunk, 8, 2, 0, 0, 0)
 	b := append([]byte("\x89PNG\r\n\x1a\n"), 0, 0, 0, 13)
@@ -46,9 +46,9 @@ func TestBadInputIsAnsweredAndTheServerStaysUp(t *testing.T) {
 		{"header only", picture("0", good[:20]), 200, decode},
 		{"empty file", picture("0", nil), 200, decode},
 		{"one pixel", picture("0", onePixel), 200, `{"predictions":[]}`},
-		{"30000 x 30000 PNG header", picture("0", png(30000, 30000)), 413, ""},
-		{"4 billion x 4 billion PNG header", picture("0", png(1<<32-1, 1<<32-1)), 0, ""},
-		{"0 x 0 PNG header", picture("0", png(0, 0)), 200, decode},
+		{"30000 x 30000 PNG header", picture("0", pngHeader(30000, 30000)), 413, ""},
+		{"4 billion x 4 billion PNG header", picture("0", pngHeader(1<<32-1, 1<<32-1)), 0, ""},
+		{"0 x 0 PNG header", picture("0", pngHeader(0, 0)), 200, decode},
 		{"no file", upload{fields: map[string]string{"model_id": "0"}}, 422, missing},
 		{"empty form", upload{}, 0, ""},
 		{"wrong field", upload{field: "image", filename: "a.jpg", image: good}, 422, missing},
