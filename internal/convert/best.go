@@ -27,7 +27,7 @@ func (d *decoder) best(boxes, scores, extra string, width int64) {
 	if !d.options.Dynamic {
 		n = onnx.Dim{Size: min(maxDetections, d.pixels())}
 	}
-	d.head.outputs = append(d.head.outputs, output{d.concat(2, parts...), []onnx.Dim{d.batch(), n, {Size: 6 + width}}})
+	d.head.outputs = append(d.head.outputs, output{value: d.concat(2, parts...), dims: []onnx.Dim{d.batch(), n, {Size: 6 + width}}})
 }
 
 // top returns the k largest of (B, N), largest first, and where they were.

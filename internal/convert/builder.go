@@ -52,6 +52,7 @@ type result struct {
 type output struct {
 	value string
 	dims  []onnx.Dim
+	kind  onnx.DataType // of its elements; 0: float32
 }
 
 func newBuilder(o Options) *builder {

@@ -26,6 +26,6 @@ func (b *builder) classify(m *torch.Module, x value) value {
 	}
 	y = b.softmax(b.opWith("Gemm", in, onnx.IntAttribute("transB", 1)), 1)
 	b.head = result{kind: m.Kind(), task: yolo.Classify, classes: int(w.Dim(0)),
-		outputs: []output{{y, []onnx.Dim{b.batch(), {Size: w.Dim(0)}}}}}
+		outputs: []output{{value: y, dims: []onnx.Dim{b.batch(), {Size: w.Dim(0)}}}}}
 	return value{}
 }

@@ -22,6 +22,7 @@
 package convert
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -57,6 +58,10 @@ type Options struct {
 	// Half stores the weights as float16 and computes in float32: a file of half
 	// the size and nearly the same results.
 	Half bool
+	// Scores leaves the output of semantic segmentation at the scores of the classes,
+	// (batch, classes, height/8, width/8), instead of the class of each pixel that
+	// Ultralytics exports: with a checkpoint it chooses the class last of all.
+	Scores bool
 }
 
 // Convert makes the ONNX model of a checkpoint. The checkpoint must stay open
@@ -90,7 +95,7 @@ func emit(ck *torch.Checkpoint, o Options) (*builder, error) {
 		b.fail(root, "it has %d classes, more than %d", b.head.classes, maxClasses)
 	}
 	if b.err == nil && len(b.head.outputs) == 0 {
-		b.fail(root, "its last layer is not the head of a task that lazyolo serves (detect, segment, pose, obb, classify)")
+		b.fail(root, "its last layer is not the head of a task that lazyolo serves (detect, segment, pose, obb, classify, semantic)")
 	}
 	if b.err != nil {
 		return nil, b.err
@@ -186,7 +191,7 @@ func (b *builder) finish() {
 	for i, o := range b.head.outputs {
 		name := fmt.Sprintf("output%d", i)
 		b.graph.Nodes = append(b.graph.Nodes, onnx.Node{Name: name, Op: "Identity", Inputs: []string{o.value}, Outputs: []string{name}})
-		b.graph.Outputs = append(b.graph.Outputs, onnx.Value{Name: name, Type: onnx.Float, Shape: o.dims})
+		b.graph.Outputs = append(b.graph.Outputs, onnx.Value{Name: name, Type: cmp.Or(o.kind, onnx.Float), Shape: o.dims})
 	}
 }
 

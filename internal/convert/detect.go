@@ -193,7 +193,7 @@ func (d *decoder) masks() {
 		side := int64(float64(d.options.ImageSize)/d.head.strides[0]) * 2
 		dims[2], dims[3] = onnx.Dim{Size: side}, onnx.Dim{Size: side}
 	}
-	d.head.outputs = append(d.head.outputs, output{y, dims})
+	d.head.outputs = append(d.head.outputs, output{value: y, dims: dims})
 }
 
 // proto makes the prototypes out of the finest level.
@@ -236,7 +236,7 @@ func (d *decoder) output(boxes, scores, extra string) {
 	if !d.options.Dynamic {
 		anchors = onnx.Dim{Size: d.pixels()}
 	}
-	d.head.outputs = append(d.head.outputs, output{d.concat(1, parts...), []onnx.Dim{d.batch(), {Size: 4 + d.classes + width}, anchors}})
+	d.head.outputs = append(d.head.outputs, output{value: d.concat(1, parts...), dims: []onnx.Dim{d.batch(), {Size: 4 + d.classes + width}, anchors}})
 }
 
 // pixels is the number of pixels of all levels at the fixed input size.

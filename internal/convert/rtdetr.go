@@ -184,5 +184,5 @@ func (t *transformer) output(boxes, scores string) {
 	class := t.cast(t.op("Mod", at, t.int(t.classes)), onnx.Float)
 	rows := t.gather(boxes, t.op("Div", at, t.int(t.classes)), 4)
 	n := onnx.Dim{Name: "detections"} // as many as there are queries, or pixels when those are fewer
-	t.head.outputs = append(t.head.outputs, output{t.concat(2, rows, t.unsqueeze(values, 2), t.unsqueeze(class, 2)), []onnx.Dim{t.batch(), n, {Size: 6}}})
+	t.head.outputs = append(t.head.outputs, output{value: t.concat(2, rows, t.unsqueeze(values, 2), t.unsqueeze(class, 2)), dims: []onnx.Dim{t.batch(), n, {Size: 6}}})
 }

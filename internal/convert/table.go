@@ -207,6 +207,8 @@ func head(kind string) emitter {
 		return (*builder).classify
 	case "RTDETRDecoder":
 		return (*builder).rtdetr
+	case "SemanticSegment":
+		return (*builder).semantic
 	}
 	return nil
 }

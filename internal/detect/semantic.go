@@ -21,6 +21,9 @@ func newSemantic(m *yolo.Model, f facts, shapes [][]int64, inputs []yolo.TensorI
 	if len(shapes) == 0 {
 		return nil, unsupported(m, "it has no output")
 	}
+	if m.IsCheckpoint() && len(shapes[0]) == 4 {
+		return scoresHead(s), nil
+	}
 	if err := s.check(shapes[0]); err != nil {
 		return nil, err
 	}
@@ -49,7 +52,7 @@ func (s semanticHead) decode(out []yolo.Tensor, q query, r *yolo.Result) error {
 	window := q.fit.Window()
 	columns := copies(window.W, q.fit.SrcW)
 	rows := copies(window.H, q.fit.SrcH)
-	runs := map[int]*region{}
+	found := regions{}
 	width := q.fit.Width
 	for from := 0; from < len(out[0].Data); {
 		v := out[0].Data[from]
@@ -58,11 +61,7 @@ func (s semanticHead) decode(out []yolo.Tensor, q query, r *yolo.Result) error {
 			end++
 		}
 		if class, ok := s.class(v); ok && (q.classes == nil || slices.Contains(q.classes, class)) {
-			g := runs[class]
-			if g == nil {
-				g = &region{}
-				runs[class] = g
-			}
+			g := found.of(class)
 			g.add(from, end)
 			for i := from; i < end; i++ {
 				x, y := i%width-window.X, i/width-window.Y
@@ -73,17 +72,7 @@ func (s semanticHead) decode(out []yolo.Tensor, q query, r *yolo.Result) error {
 		}
 		from = end
 	}
-	for class, g := range runs {
-		if g.pixels == 0 {
-			continue // in the padding only
-		}
-		g.add(len(out[0].Data), len(out[0].Data))
-		r.Regions = append(r.Regions, yolo.Region{
-			Class: class, Share: float64(g.pixels) / float64(q.fit.SrcW*q.fit.SrcH),
-			Mask: &yolo.Mask{Width: width, Height: q.fit.Height, Window: window, Runs: g.runs, Nearest: true},
-		})
-	}
-	slices.SortFunc(r.Regions, func(a, b yolo.Region) int { return a.Class - b.Class })
+	r.Regions = found.list(yolo.Mask{Width: width, Height: q.fit.Height, Window: window, Nearest: true}, q.fit.SrcW*q.fit.SrcH)
 	return nil
 }
 
@@ -94,6 +83,34 @@ func (s semanticHead) class(v float32) (class int, ok bool) {
 		return 0, class == 1
 	}
 	return class, class >= 0 && class != ignored && (s.classes == 0 || class < s.classes)
+}
+
+// regions are the classes while they are gathered, by number.
+type regions map[int]*region
+
+func (rs regions) of(class int) *region {
+	g := rs[class]
+	if g == nil {
+		g = &region{}
+		rs[class] = g
+	}
+	return g
+}
+
+// list ends the gathering, on grids like the given one, of a picture of so many pixels.
+func (rs regions) list(grid yolo.Mask, pixels int) []yolo.Region {
+	var out []yolo.Region
+	for class, g := range rs {
+		if g.pixels == 0 {
+			continue // in the padding only
+		}
+		mask := grid
+		g.add(mask.Width*mask.Height, mask.Width*mask.Height)
+		mask.Runs = g.runs
+		out = append(out, yolo.Region{Class: class, Share: float64(g.pixels) / float64(pixels), Mask: &mask})
+	}
+	slices.SortFunc(out, func(a, b yolo.Region) int { return a.Class - b.Class })
+	return out
 }
 
 // A region is one class while it is gathered.

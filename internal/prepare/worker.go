@@ -85,7 +85,7 @@ func convertCheckpoint(req request) error {
 		return err
 	}
 	defer ck.Close()
-	m, err := convert.Convert(ck, convert.Options{OneToOne: req.OneToOne, Dynamic: true})
+	m, err := convert.Convert(ck, convert.Options{OneToOne: req.OneToOne, Dynamic: true, Scores: true})
 	if err != nil {
 		return err
 	}

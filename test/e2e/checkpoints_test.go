@@ -1,8 +1,12 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/color"
+	"image/png"
 	"math"
 	"net/http"
 	"path/filepath"
@@ -192,4 +196,63 @@ func apart(a, b []float64) float64 {
 		d = max(d, math.Abs(a[i]-b[i]))
 	}
 	return d
+}
+
+// A semantic checkpoint of our own finds the class of each pixel that its script
+// computed, as checkpoints.json of internal/convert has it.
+func TestASemanticCheckpointServes(t *testing.T) {
+	t.Parallel()
+	needORT(t)
+	const side = 32
+	dir := filepath.Join("..", "..", "internal", "convert", "testdata")
+	var all map[string]map[string]struct{ Values []float64 }
+	if err := json.Unmarshal(readFile(t, filepath.Join(dir, "checkpoints.json")), &all); err != nil {
+		t.Fatal(err)
+	}
+	img := image.NewRGBA(image.Rect(0, 0, side, side))
+	for i := range side * side {
+		c := func(plane int) uint8 { return uint8((plane*side*side + i) * 7919 % 256) }
+		img.SetRGBA(i%side, i/side, color.RGBA{c(0), c(1), c(2), 255})
+	}
+	var photo bytes.Buffer
+	if err := png.Encode(&photo, img); err != nil {
+		t.Fatal(err)
+	}
+	h := newHome(t)
+	names := []string{"semantic1", "semantic3"}
+	for _, name := range names {
+		writeFile(t, filepath.Join(h.models, name, "best.pt"), readFile(t, filepath.Join(dir, name+".pt")))
+		writeFile(t, filepath.Join(h.models, name, "labels.yaml"), labels("model_path: ./best.pt", "task: semantic"))
+	}
+	s := start(t, h, "SAVE_ANNOTATED=off")
+	for _, name := range names {
+		u := picture("", photo.Bytes())
+		u.fields["model"], u.fields["masks"] = name, "rle"
+		a := s.post(t, u)
+		var got struct{ Predictions []found }
+		if err := json.Unmarshal([]byte(a.body), &got); err != nil || a.status != http.StatusOK {
+			t.Fatal(a, err)
+		}
+		on, want := make([]int, side*side), make([]int, side*side) // class + 1
+		for _, p := range got.Predictions {
+			at := 0
+			for k, n := range p.Mask.Counts {
+				for range n {
+					if k%2 == 1 {
+						on[at%side*side+at/side] = p.ClassID + 1 // the runs go down the columns
+					}
+					at++
+				}
+			}
+		}
+		for k, v := range all[name]["many"].Values {
+			want[k] = int(v) + 1
+			if name == "semantic1" { // 1 is its class, 0 none
+				want[k] = int(v)
+			}
+		}
+		if fmt.Sprint(on) != fmt.Sprint(want) {
+			t.Errorf("%s: got %v\nwant %v", name, on, want)
+		}
+	}
 }

@@ -218,6 +218,10 @@ class Net:
         drop = self.module("torch.nn.modules.dropout", "Dropout", p=0.0, inplace=True)
         return self.module("ultralytics.nn.modules.head", "Classify", children={"conv": self.conv(i, 8), "pool": pool, "drop": drop, "linear": linear})
 
+    def semantic(self, i, n):
+        head = lambda: self.sequential([self.conv(i, 8, 3), self.conv2d(8, n, bias=True)])
+        return self.module("ultralytics.nn.modules.head", "SemanticSegment", children={"classifier": head(), "aux_head": head()}, nc=n, nl=2)
+
     def model(self, kind, layers, names, stride, **more):
         for i, (f, m) in enumerate(layers):
             m.__dict__.update(i=i, f=f)
@@ -365,14 +369,35 @@ def classify(m, x):
     return softmax([b.values[i] + sum(w.values[i * k + j] * pooled[j] for j in range(k)) for i in range(n)]), [1, n]
 
 
+def semantic(m, x):
+    """The best class of each pixel, 8 times finer than the classifier's."""
+    y = forward(m._modules["classifier"], x)
+    _, h, w = y.size
+
+    def line(n):  # bilinear, pixels are areas
+        at = [min(max((i + 0.5) / 8 - 0.5, 0), n - 1) for i in range(8 * n)]
+        return [(int(v), min(int(v) + 1, n - 1), v - int(v)) for v in at]
+
+    def value(plane, r, c):
+        (a, b, v), (l, k, u) = r, c
+        return (plane[a][l] * (1 - u) + plane[a][k] * u) * (1 - v) + (plane[b][l] * (1 - u) + plane[b][k] * u) * v
+
+    out = []
+    for r in line(h):
+        for c in line(w):
+            scores = [value(plane, r, c) for plane in y.v]
+            out.append(scores.index(max(scores)) if len(scores) > 1 else int(scores[0] > 0))
+    return out, [1, 8 * h, 8 * w]
+
+
 def run(model, one=False):
     x = Picture([[[((c * SIDE + y) * SIDE + i) * 7919 % 256 / 255 for i in range(SIDE)] for y in range(SIDE)] for c in range(3)])
     done = []
     for m in model._modules["model"]._modules.values():
         x = (x if m.f == -1 else done[m.f]) if isinstance(m.f, int) else [done[f] if f >= 0 else done[f + len(done)] for f in m.f]
         kind = type(m).__name__
-        if kind in ("Detect", "Classify"):
-            values, shape = detect(m, x, one) if kind == "Detect" else classify(m, x)
+        if kind in ("Detect", "Classify", "SemanticSegment"):
+            values, shape = detect(m, x, one) if kind == "Detect" else classify(m, x) if kind == "Classify" else semantic(m, x[0])
             return {"shape": shape, "values": [float("%.8g" % v) for v in values]}
         x = forward(m, x)
         done.append(x)
@@ -418,6 +443,11 @@ def main(folder):
 
     net = Net(4)
     write("classify", net.model("ClassificationModel", body(net)[:4] + [(-1, net.classify(8, 3))], {0: "a", 1: "b", 2: "c"}, [1.0]))
+
+    for classes, seed in ((3, 11), (1, 12)):  # with which every class is there
+        net = Net(seed)
+        write("semantic%d" % classes, net.model("SemanticSegmentationModel", body(net)[:4] + [([3, 2], net.semantic(8, classes))],
+                                                {i: "abc"[i] for i in range(classes)}, [8.0]))
 
     net = Net(5)
     block = net.module("mine.layers", "Block", children={"conv": net.conv(4, 4)})
