@@ -64,7 +64,7 @@ type Info struct {
 	Metadata map[string]string `json:"metadata"` // the weights file's own, as Ultralytics writes it
 	Sizes    Sizes             `json:"sizes"`
 	Bytes    int64             `json:"bytes"`   // of the prepared file
-	CRC32C   uint32            `json:"crc32c"`  // Castagnoli, of the prepared file
+	CRC32C   uint32            `json:"crc32c"`  // of the prepared file, see checksum
 	Digest   string            `json:"digest"`  // SHA-256 of the weights
 	Runtime  string            `json:"runtime"` // ONNX Runtime's version
 	CPU      string            `json:"cpu"`     // see machine.CPUFeatures

@@ -21,11 +21,12 @@ func ownedByUs(st fs.FileInfo) bool {
 	return ok && int(s.Uid) == os.Geteuid()
 }
 
-// mapFile maps f read-only; the descriptor may be closed afterwards.
+// mapFile maps f read-only, with all its pages, which every run touches; the descriptor may be closed afterwards.
 func mapFile(f *os.File, info Info) (*File, error) {
 	data, err := syscall.Mmap(int(f.Fd()), 0, int(info.Bytes), syscall.PROT_READ, syscall.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("map prepared model: %w", err)
 	}
+	populate(data)
 	return &File{Info: info, Data: data, Unmap: func() error { return syscall.Munmap(data) }}, nil
 }
