@@ -147,15 +147,15 @@ func (b *work) makeModels() error {
 			continue
 		}
 		for i, weights := range two {
-			if err := b.makeFolder(pair, format, i, weights); err != nil {
+			if err := makeFolder(b.models(pair, format), i, weights); err != nil {
 				return err
 			}
 		}
 		if b.yolo {
-			if err := b.makeFolder(nano, format, 0, b.path("weights", "yolov8n."+format)); err != nil {
+			if err := makeFolder(b.models(nano, format), 0, b.path("weights", "yolov8n."+format)); err != nil {
 				return err
 			}
-			if err := b.makeFolder(dynamic, format, 0, b.path("weights", "yolov8n-dynamic."+format)); err != nil {
+			if err := makeFolder(b.models(dynamic, format), 0, b.path("weights", "yolov8n-dynamic."+format)); err != nil {
 				return err
 			}
 		}
@@ -164,7 +164,7 @@ func (b *work) makeModels() error {
 			small = b.path("weights", "yolov8n.pt")
 		}
 		for i := range thousandFolders {
-			if err := b.makeFolder(thousand, format, i, small); err != nil {
+			if err := makeFolder(b.models(thousand, format), i, small); err != nil {
 				return err
 			}
 		}
@@ -172,16 +172,17 @@ func (b *work) makeModels() error {
 	return nil
 }
 
-// makeFolder writes one model folder with 80 names of its own.
-func (b *work) makeFolder(set, format string, i int, weights string) error {
-	dir := filepath.Join(b.models(set, format), fmt.Sprintf("model_%d", i))
+// makeFolder writes one model folder of a set with 80 names of its own.
+func makeFolder(set string, i int, weights string) error {
+	dir := filepath.Join(set, fmt.Sprintf("model_%d", i))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	format := strings.TrimPrefix(filepath.Ext(weights), ".")
 	if err := os.Link(weights, filepath.Join(dir, "best."+format)); err != nil {
 		return err
 	}
-	return writeLabels(dir, set, format, i)
+	return writeLabels(dir, filepath.Base(set), format, i)
 }
 
 // writeLabels writes a model's labels.yaml.
