@@ -25,6 +25,8 @@ const (
 	Deadline    Code = "deadline"    // the time allowed ended
 	Canceled    Code = "canceled"    // the caller left
 	Conflict    Code = "conflict"    // the state of what is to be changed does not allow it
+	Denied      Code = "denied"      // no key, or none that is known
+	Forbidden   Code = "forbidden"   // the key, or who has none, may not do this
 	Internal    Code = "internal"    // anything else; its text stays in the log
 )
 

@@ -118,12 +118,12 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 	s.detector = detect.New(s.models, s.pool, detect.Options{
 		Conf: float64(c.ConfThres), IoU: float64(c.IoUThres), Pictures: pictures, Buffers: s.engine.Store(),
 	})
-	handler, err := httpapi.New(s.detector, served{s.models, s.pool}, o)
+	old, err := httpapi.New(s.detector, served{s.models, s.pool}, o)
 	if err != nil {
 		return nil, err
 	}
 	s.http = &http.Server{
-		Handler:           handler,
+		Handler:           doors{{Handler: old, scope: old.Scope}},
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,

@@ -87,6 +87,10 @@ func replyTo(err error, detect bool) reply {
 		return reply{http.StatusRequestEntityTooLarge, errorBody{Error: text}, 0, slog.LevelDebug, ""}
 	case yolo.Conflict:
 		return reply{http.StatusConflict, errorBody{Error: text}, 0, slog.LevelInfo, ""}
+	case yolo.Denied:
+		return reply{http.StatusUnauthorized, errorBody{Error: text}, 0, slog.LevelInfo, ""}
+	case yolo.Forbidden:
+		return reply{http.StatusForbidden, errorBody{Error: text}, 0, slog.LevelInfo, ""}
 	case yolo.Overloaded:
 		return reply{http.StatusTooManyRequests, errorBody{Error: text}, max(retry, time.Second), slog.LevelDebug, ""}
 	case yolo.LoadFailed, yolo.Unavailable, yolo.NoRoom, yolo.TooBig:

@@ -120,6 +120,13 @@ type Options struct {
 	Render              Render        // for answers that are pictures; nil: format=json only
 }
 
+// A Door is the handler that New makes.
+type Door interface {
+	http.Handler
+	// Scope is what a caller of r must be allowed to do; a path that is not there is open.
+	Scope(r *http.Request) yolo.Scope
+}
+
 // server answers the old server's requests.
 type server struct {
 	detector Detector
@@ -136,7 +143,7 @@ type server struct {
 // every unknown path FastAPI's 404. Its routes match the path as it came, so it
 // should not stand behind something that cleans paths. It may be used
 // concurrently and starts no goroutine. The error names the option that is missing.
-func New(d Detector, m Models, o Options) (http.Handler, error) {
+func New(d Detector, m Models, o Options) (Door, error) {
 	for _, need := range []struct {
 		ok   bool
 		what string

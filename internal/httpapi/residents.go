@@ -52,7 +52,7 @@ func (s *server) actionRoute(path string) (route, bool) {
 	if !ok || !both || !known || id == "" {
 		return route{}, false
 	}
-	return route{allow: "POST", own: true, serve: func(w http.ResponseWriter, r *http.Request) error {
+	return route{allow: "POST", own: true, scope: yolo.Admin, serve: func(w http.ResponseWriter, r *http.Request) error {
 		return s.act(w, r, id, yolo.Action(name), do)
 	}}, true
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"lazyolo/yolo"
 )
 
 // A route is one path.
@@ -11,6 +13,7 @@ type route struct {
 	allow  string // its methods, as the Allow header lists them
 	detect bool   // failures the old server knew answer 200
 	own    bool   // not the old server's: no page of another origin may use it
+	scope  yolo.Scope
 	serve  func(http.ResponseWriter, *http.Request) error
 }
 
@@ -20,13 +23,13 @@ type route struct {
 func (s *server) table() map[string]route {
 	t := map[string]route{
 		"/api/v1/health":        {allow: "GET", serve: s.health},
-		"/api/v2/models":        {allow: "GET", serve: s.listModels},
-		"/api/v2/cache/stats":   {allow: "GET", serve: s.cacheStats},
-		"/api/v2/memory_status": {allow: "GET", serve: s.memoryStatus},
-		"/api/v1/detect":        {allow: "POST", detect: true, serve: s.detectV1},
-		"/api/v2/detect":        {allow: "POST", detect: true, serve: s.detectV2},
+		"/api/v2/models":        {allow: "GET", scope: yolo.Read, serve: s.listModels},
+		"/api/v2/cache/stats":   {allow: "GET", scope: yolo.Read, serve: s.cacheStats},
+		"/api/v2/memory_status": {allow: "GET", scope: yolo.Read, serve: s.memoryStatus},
+		"/api/v1/detect":        {allow: "POST", scope: yolo.Infer, detect: true, serve: s.detectV1},
+		"/api/v2/detect":        {allow: "POST", scope: yolo.Infer, detect: true, serve: s.detectV2},
 	}
-	t["/api/v2/events"] = route{allow: "GET", own: true, serve: s.events}
+	t["/api/v2/events"] = route{allow: "GET", own: true, scope: yolo.Read, serve: s.events}
 	for path, serve := range docs() {
 		t[path] = route{allow: "GET, HEAD", serve: serve}
 	}
@@ -77,4 +80,13 @@ func (s *server) dispatch(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.fail(w, r, err, t.detect)
 	}
+}
+
+// Scope is what a caller of r must be allowed to do; a path that is not there is open.
+func (s *server) Scope(r *http.Request) yolo.Scope {
+	t, known := s.routes[r.URL.Path]
+	if !known {
+		t, _ = s.actionRoute(r.URL.Path)
+	}
+	return t.scope
 }
