@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net/url"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"lazyolo/internal/config"
+	"lazyolo/internal/load"
+)
+
+// loadFlags are the flags of the bench command.
+type loadFlags struct {
+	load.Options
+	models   string
+	options  string
+	asJSON   bool
+	maxError float64
+}
+
+// benchCommand makes the bench command with its flags.
+func benchCommand() command {
+	var f loadFlags
+	return command{
+		name: "bench", args: "load PICTURE|FOLDER...", does: "load a running server, lazyolo or the old one, and report how it does",
+		flags: func(fs *flag.FlagSet) {
+			fs.StringVar(&f.URL, "url", "http://127.0.0.1:8000", "server to load")
+			fs.IntVar(&f.Clients, "clients", 8, "requests under way at most")
+			fs.Float64Var(&f.Rate, "rate", 0, "requests a second of all clients; default: each asks when it was answered")
+			fs.DurationVar(&f.Duration, "duration", 0, "how long requests begin; default: 30s, or until --requests are done")
+			fs.IntVar(&f.Requests, "requests", 0, "how many requests in all")
+			fs.StringVar(&f.models, "models", "0", "model numbers to ask for, the most asked for first: 0,2,5 or 0-9")
+			fs.Float64Var(&f.Zipf, "zipf", 0, "the k-th model is asked for in proportion to 1/k^N; default: all alike")
+			fs.StringVar(&f.options, "options", "", "query parameters of every request, such as conf=0.4&imgsz=320")
+			fs.DurationVar(&f.Timeout, "timeout", time.Minute, "how long to wait for one answer")
+			fs.DurationVar(&f.Sample, "sample", time.Second, "time between two looks at the server's memory")
+			fs.IntVar(&f.PID, "pid", 0, "the server's process on this machine, whose memory is read; default: what the server says")
+			fs.StringVar(&f.Key, "key", "", "API key to send; default: LAZYOLO_KEY")
+			fs.Uint64Var(&f.Seed, "seed", 1, "seed of the choice of models")
+			fs.Float64Var(&f.maxError, "max-error-rate", 0, "share of failed requests, 0..1, up to which the command succeeds")
+			fs.BoolVar(&f.asJSON, "json", false, "print the report as JSON")
+		},
+		run: func(ctx context.Context, c *config.Config, s sys) error { return runBench(ctx, f, c.Args, s) },
+	}
+}
+
+func runBench(ctx context.Context, f loadFlags, args []string, s sys) error {
+	if len(args) == 0 || args[0] != "load" {
+		return &config.UsageError{Setting: "bench", Msg: "bench has one kind: load", Hint: "lazyolo bench load pictures/ --clients 8 --duration 30s"}
+	}
+	if !(f.maxError >= 0 && f.maxError <= 1) {
+		return &config.UsageError{Setting: "--max-error-rate", Msg: fmt.Sprintf("--max-error-rate must lie in 0..1, got %v", f.maxError)}
+	}
+	var err error
+	if f.Models, err = modelList(f.models); err != nil {
+		return &config.UsageError{Setting: "--models", Msg: err.Error(), Hint: "write numbers and ranges with commas between them: 0,2,5-9"}
+	}
+	if f.Query, err = url.ParseQuery(f.options); err != nil {
+		return &config.UsageError{Setting: "--options", Msg: err.Error(), Hint: "write query parameters: conf=0.4&imgsz=320"}
+	}
+	if f.Pictures, err = load.ReadPictures(args[1:]); err != nil {
+		return hinted{fmt.Errorf("read pictures: %w", err), "name picture files, or folders of them, after bench load"}
+	}
+	if f.Key == "" {
+		f.Key = s.getenv("LAZYOLO_KEY")
+	}
+	if f.Duration == 0 && f.Requests == 0 {
+		f.Duration = 30 * time.Second
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	defer stop()
+	if !f.asJSON && terminal(s.stderr) {
+		f.Progress = everySecond(func(done, failed int) { fmt.Fprintf(s.stderr, "\r%d requests, %d failed ", done, failed) })
+		defer fmt.Fprintln(s.stderr)
+	}
+	r, err := load.Run(ctx, f.Options)
+	if err != nil {
+		return &config.UsageError{Setting: "bench", Msg: err.Error(), Hint: "run: lazyolo bench --help"}
+	}
+	if f.asJSON {
+		encoder := json.NewEncoder(s.stdout)
+		encoder.SetIndent("", "  ")
+		err = encoder.Encode(r)
+	} else {
+		err = r.Text(s.stdout)
+	}
+	if err != nil {
+		return err
+	}
+	if r.Requests == 0 || r.ErrorRate() > f.maxError {
+		hint := "is the server there, and has it the models (--models)? codes tell"
+		return hinted{fmt.Errorf("%.2f %% of %d requests failed, more than %.2f %%", 100*r.ErrorRate(), r.Requests, 100*f.maxError), hint}
+	}
+	return nil
+}
+
+// modelList reads numbers and ranges such as 0,2,5-9.
+func modelList(text string) ([]string, error) {
+	const most = 10_000
+	var out []string
+	for part := range strings.SplitSeq(text, ",") {
+		from, to, isRange := strings.Cut(strings.TrimSpace(part), "-")
+		a, err := strconv.Atoi(from)
+		b := a
+		if isRange && err == nil {
+			b, err = strconv.Atoi(to)
+		}
+		if err != nil || a < 0 || b < a || b-a >= most || len(out)+b-a >= most {
+			return nil, fmt.Errorf("%q is no list of model numbers", text)
+		}
+		for n := a; n <= b; n++ {
+			out = append(out, strconv.Itoa(n))
+		}
+	}
+	return out, nil
+}
+
+// everySecond calls tell at most once a second.
+func everySecond(tell func(done, failed int)) func(done, failed int) {
+	var mu sync.Mutex
+	var last time.Time
+	return func(done, failed int) {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(last) >= time.Second {
+			last = time.Now()
+			tell(done, failed)
+		}
+	}
+}
+
+// terminal reports whether a person reads what is written to w.
+func terminal(w any) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0
+}
