@@ -51,6 +51,7 @@ func commands() []command {
 		{name: "prepare", args: "[models...]", does: "prepare all or some models ahead of their first use", run: prepareModels},
 		convertCommand(),
 		simulateCommand(),
+		modelsCommand(),
 		benchCommand(),
 		{name: "inspect", args: "best.pt|best.onnx", does: "print what is in a model file and whether it can be used", run: inspect},
 		doctorCommand(),
