@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -93,8 +92,6 @@ type driver struct {
 	next   int        // requests begun
 	report *Report
 	begun  time.Time
-	done   atomic.Int64
-	failed atomic.Int64
 }
 
 // Run drives the server until the options' end, or ctx's, and reports. It fails when the
