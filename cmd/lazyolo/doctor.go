@@ -146,7 +146,7 @@ func (x *examination) cache(c *config.Config) *engine.Engine {
 // models lists what is served and what is not. Models that are prepared are checked
 // against their files; e may be nil.
 func (x *examination) models(c *config.Config, e *engine.Engine) {
-	models, err := catalog.Open(catalog.Options{Dir: c.ModelsPath, AllowDirs: c.AllowModelDirs, StateDir: c.StateDir, ReadOnly: true})
+	models, err := catalog.Open(catalog.Options{Dir: c.ModelsPath, AllowDirs: c.AllowModelDirs, StateDir: c.StateDir, Reserved: reservedNames(c), ReadOnly: true})
 	if err != nil {
 		if isMissing(err) && c.Origin("MODELS_PATH").Source == config.Default {
 			x.line("models", "%s does not exist: serve would run the demo model", c.ModelsPath)

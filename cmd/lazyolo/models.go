@@ -26,7 +26,7 @@ var demoFiles embed.FS
 // openModels reads the models folder. When nobody named one and the default
 // holds no model, the embedded demo model is served instead; isDemo says so.
 func openModels(c *config.Config, log *slog.Logger) (models *catalog.Catalog, isDemo bool, err error) {
-	o := catalog.Options{Dir: c.ModelsPath, AllowDirs: c.AllowModelDirs, StateDir: c.StateDir, Log: log}
+	o := catalog.Options{Dir: c.ModelsPath, AllowDirs: c.AllowModelDirs, StateDir: c.StateDir, Reserved: reservedNames(c), Log: log}
 	models, err = catalog.Open(o)
 	chosen := c.Origin("MODELS_PATH").Source != config.Default
 	var cannot *catalog.OpenError

@@ -122,8 +122,12 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	rf, err := s.newRoboflow(painter)
+	if err != nil {
+		return nil, err
+	}
 	s.http = &http.Server{
-		Handler:           doors{{Handler: old, scope: old.Scope}},
+		Handler:           doors{rf, {Handler: old, scope: old.Scope}},
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,

@@ -48,6 +48,7 @@ var mayImport = map[string]struct {
 	"internal/turbojpeg":     {[]string{"internal/buffers"}, "the one door to libjpeg-turbo; imaging knows it as an interface of its own"},
 	"internal/annotate":      {[]string{"internal/imaging"}, "draws and writes; knows no door"},
 	"internal/httpapi":       {[]string{"web"}, "a door knows the core only by its own small interfaces"},
+	"internal/roboflow":      {nil, "a door knows the core only by its own small interfaces"},
 	"internal/simulate":      {[]string{"internal/pool"}, "the pool's policies over a trace; runs no model"},
 	"internal/load":          {[]string{"internal/machine"}, "drives a server over HTTP, knows no part of it"},
 	"test/e2e":               {nil, "meets the program as a user does, from outside"},

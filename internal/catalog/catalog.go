@@ -30,6 +30,7 @@ type Options struct {
 	Dir       string       // the folder of model folders, or one model's folder
 	AllowDirs []string     // folders outside Dir that links may lead to
 	StateDir  string       // where the numbers of the last run are kept; "": nowhere
+	Reserved  []string     // names that no folder may have, because paths of the HTTP APIs use them; nil: none
 	ReadOnly  bool         // compare with the last run, but leave its record alone
 	Log       *slog.Logger // problems, moves and warnings; nil: nobody is told
 }

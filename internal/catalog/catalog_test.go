@@ -71,6 +71,34 @@ func TestIDs(t *testing.T) {
 	}
 }
 
+// TestReservedNames: a folder called like a part of a path is refused, by this exact
+// name, and the others keep their numbers.
+func TestReservedNames(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"api", "API", "apis", "infer", "zebra"} {
+		folder(t, dir, name, "")
+	}
+	if err := os.Symlink(filepath.Join(dir, "zebra"), filepath.Join(dir, "v2")); err != nil {
+		t.Fatal(err)
+	}
+	cat := open(t, catalog.Options{Dir: dir, Reserved: []string{"api", "infer", "v2"}})
+	if d := cmp.Diff([]string{"API=0", "apis=1", "zebra=2"}, ids(cat)); d != "" {
+		t.Error(d)
+	}
+	var problems []string
+	for _, p := range cat.Problems() {
+		problems = append(problems, p.String())
+	}
+	want := []string{
+		"api: folder has a name that the HTTP APIs use in their paths; rename it, for example to api_model",
+		"infer: folder has a name that the HTTP APIs use in their paths; rename it, for example to infer_model",
+		"v2: folder has a name that the HTTP APIs use in their paths; rename it, for example to v2_model",
+	}
+	if d := cmp.Diff(want, problems); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestLookup(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"1", "5", "x"} {

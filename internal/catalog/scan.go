@@ -137,12 +137,13 @@ type reading struct {
 type reader struct {
 	root    string   // the models folder, resolved
 	allowed []string // where links may lead: root and Options.AllowDirs, resolved
+	taken   []string // Options.Reserved
 	mu      sync.Mutex
 	shared  map[[sha256.Size]byte]yolo.Labels // label sets seen, by content
 }
 
 func newReader(root string, o Options) *reader {
-	r := &reader{root: root, allowed: []string{root}, shared: make(map[[sha256.Size]byte]yolo.Labels)}
+	r := &reader{root: root, allowed: []string{root}, taken: o.Reserved, shared: make(map[[sha256.Size]byte]yolo.Labels)}
 	for _, d := range o.AllowDirs {
 		abs, err := filepath.Abs(d)
 		if err == nil {
@@ -184,6 +185,9 @@ func (r *reader) folder(item fs.DirEntry) reading {
 	path := filepath.Join(r.root, name)
 	if !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
 		return reading{problem: &Problem{fmt.Sprintf("%q", name), "folder", "has a name that cannot be an id", "rename it, in UTF-8 and without control characters"}}
+	}
+	if slices.Contains(r.taken, name) {
+		return reading{problem: &Problem{name, "folder", "has a name that the HTTP APIs use in their paths", "rename it, for example to " + name + "_model"}}
 	}
 	if !item.IsDir() { // a link
 		if info, err := os.Stat(path); err == nil && !info.IsDir() {

@@ -52,6 +52,9 @@ type Config struct {
 	LogLevel  slog.Level // LOG_LEVEL: LevelCritical at most
 	LogFormat string     // LOG_FORMAT: LogText or LogJSON
 
+	RoboflowLegacy bool     // ROBOFLOW_LEGACY
+	AllowURLInput  []string // ALLOW_URL_INPUT: hosts, perhaps with a port, in lower case; none: no URL is fetched
+
 	LRUCache            *bool         // ENABLE_LRU_CACHE: nil when not set
 	MaxMemory           int64         // MAX_MEMORY_MB, in bytes; 0: decided from the machine
 	MemoryCheckInterval int           // MEMORY_CHECK_INTERVAL: requests between two checks; >= 1

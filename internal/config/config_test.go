@@ -173,6 +173,11 @@ func TestBadValues(t *testing.T) {
 			t.Errorf("%s=%s: %v", name, v, ue)
 		}
 	}
+	for _, v := range []string{"http://a", "*.a.example", "a/b", "a b", "a:", "a:0", "a:99999", "a:b:1", "u@a", "ä.example", "[::1", ":80"} {
+		if ue := usage(t, env("ALLOW_URL_INPUT", v)); ue.Setting != "ALLOW_URL_INPUT" {
+			t.Errorf("ALLOW_URL_INPUT=%s: %v", v, ue)
+		}
+	}
 	ue := usage(t, env("PORT", "70000"))
 	if want := `PORT="70000" (environment variable PORT) is not a whole number from 1 to 65535 (or --port 0 for any free port)`; ue.Msg != want || ue.Hint != "leave it out for the default, 8000" {
 		t.Errorf("%s; %s", ue.Msg, ue.Hint)
@@ -182,7 +187,8 @@ func TestBadValues(t *testing.T) {
 // TestValueRoundTrip: what Value returns can be set again and means the same.
 func TestValueRoundTrip(t *testing.T) {
 	w := env("HOME", "/h", "ALLOW_MODEL_DIRS", "/a:/b", "CONF_THRES", ".3", "HOST", "::1", "LOG_LEVEL", "warn", "LOG_FORMAT", "JSON",
-		"ENABLE_LRU_CACHE", "True", "MAX_MEMORY_MB", "512", "PREPARE_TIMEOUT", "1.5", "SAVE_ANNOTATED", "no", "SHUTDOWN_TIMEOUT", "0", "MODEL_VERSION", "2 b")
+		"ENABLE_LRU_CACHE", "True", "MAX_MEMORY_MB", "512", "PREPARE_TIMEOUT", "1.5", "SAVE_ANNOTATED", "no", "SHUTDOWN_TIMEOUT", "0", "MODEL_VERSION", "2 b",
+		"ROBOFLOW_LEGACY", "on", "ALLOW_URL_INPUT", "Pictures.Example, b-1.example:8443,2606:4700::1,[2606:4700::1]:80")
 	first := must(t, w)
 	again := env()
 	for _, s := range config.Settings() {
@@ -194,6 +200,9 @@ func TestValueRoundTrip(t *testing.T) {
 	}
 	if first.PrepareTimeout != 1500*time.Millisecond || first.LogLevel != slog.LevelWarn || first.LogFormat != config.LogJSON || first.SaveAnnotated || first.MaxMemory != 512<<20 {
 		t.Errorf("%+v", first)
+	}
+	if d := cmp.Diff([]string{"pictures.example", "b-1.example:8443", "2606:4700::1", "[2606:4700::1]:80"}, first.AllowURLInput); d != "" || !first.RoboflowLegacy {
+		t.Error(d)
 	}
 	if first.Value("NONE") != "" || first.Origin("NONE") != (config.Origin{}) {
 		t.Error("a name that is no setting has a value")

@@ -153,6 +153,14 @@ func serverSettings() []Setting {
 		Name: "LOG_FORMAT", Default: LogText,
 		Help:  "log lines for people (text) or programs (json)",
 		value: choice(func(c *Config) *string { return &c.LogFormat }, LogText, LogJSON),
+	}, {
+		Name: "ROBOFLOW_LEGACY", Default: "off",
+		Help:  "answer the Roboflow dialect's older POST /MODEL/VERSION, too; folders called like the first part of another path are refused then",
+		value: onOff(func(c *Config) *bool { return &c.RoboflowLegacy }),
+	}, {
+		Name:  "ALLOW_URL_INPUT",
+		Help:  "hosts that pictures of the Roboflow dialect may be fetched from, with commas between them; without it none are fetched",
+		value: hosts(func(c *Config) *[]string { return &c.AllowURLInput }),
 	}}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -187,6 +188,40 @@ func words(at func(*Config) *[]string) value {
 		},
 		func(c *Config) string { return strings.Join(*at(c), ",") },
 	}
+}
+
+// hosts is a list of public hosts, each with a port or without.
+func hosts(at func(*Config) *[]string) value {
+	v := words(at)
+	return value{"list", "host names, each perhaps with :PORT, with commas between them (no *, no http://)",
+		func(c *Config, s string) bool {
+			if !v.set(c, strings.ToLower(s)) {
+				return false
+			}
+			return !slices.ContainsFunc(*at(c), func(h string) bool { return !publicHost(h) })
+		},
+		v.get,
+	}
+}
+
+// publicHost reports whether h is a host name or address with a port or without.
+func publicHost(h string) bool {
+	if _, err := netip.ParseAddr(h); err == nil {
+		return true
+	}
+	if name, port, err := net.SplitHostPort(h); err == nil {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || n == 0 {
+			return false
+		}
+		h = name
+	}
+	if _, err := netip.ParseAddr(h); err == nil {
+		return true
+	}
+	return h != "" && !strings.ContainsFunc(h, func(r rune) bool {
+		return r != '.' && r != '-' && r != '_' && (r < 'a' || r > 'z') && (r < '0' || r > '9')
+	})
 }
 
 func choice(at func(*Config) *string, words ...string) value {
