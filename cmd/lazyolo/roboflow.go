@@ -1,11 +1,18 @@
 package main
 
 import (
+	"context"
+	"net/http"
+	"net/netip"
 	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
 
 	"lazyolo/internal/annotate"
 	"lazyolo/internal/config"
 	"lazyolo/internal/roboflow"
+	"lazyolo/yolo"
 )
 
 // ambiguous are names that no model folder may have, whatever is switched on: newer
@@ -32,9 +39,12 @@ func reservedNames(c *config.Config) []string {
 
 // newRoboflow makes the door of the Roboflow dialect.
 func (s *server) newRoboflow(painter *annotate.Painter) (door, error) {
+	bodies := &bodyPurse{}
+	bodies.free.Store(bodyShare(s.c, s.ledger.Budget()))
 	d, err := roboflow.New(s.detector, s.models, s.pool, roboflow.Options{
 		Log: s.log, MaxBody: min(s.c.MaxBody, bodyShare(s.c, s.ledger.Budget())),
 		UploadTimeout: s.c.UploadTimeout, RequestTimeout: s.c.RequestTimeout,
+		Claim: func() roboflow.Claim { return &bodyClaim{purse: bodies} }, Guard: fromHere,
 		Render: painter.Render, Version: buildVersion, Legacy: s.c.RoboflowLegacy, Reserved: firstSegments(), URLHosts: s.c.AllowURLInput,
 		Ready: func() bool { h := s.health(); return h.InferenceOK && !h.Starting },
 	})
@@ -42,4 +52,45 @@ func (s *server) newRoboflow(painter *annotate.Painter) (door, error) {
 		return door{}, err
 	}
 	return door{Handler: d, owns: d.Owns, scope: d.Scope}, nil
+}
+
+// A bodyPurse is the memory for the bodies of this door's requests.
+type bodyPurse struct{ free atomic.Int64 }
+
+// A bodyClaim is what one request holds of it.
+type bodyClaim struct {
+	purse *bodyPurse
+	held  int64
+}
+
+// Grow implements roboflow.Claim.
+func (c *bodyClaim) Grow(_ context.Context, n int64) error {
+	if c.purse.free.Add(-n) < 0 {
+		c.purse.free.Add(n)
+		return &yolo.Error{Code: yolo.Overloaded, Retry: time.Second,
+			Msg: "the requests that wait hold all the memory there is for them (MAX_QUEUE_MB)"}
+	}
+	c.held += n
+	return nil
+}
+
+// Release implements roboflow.Claim.
+func (c *bodyClaim) Release() {
+	c.purse.free.Add(c.held)
+	c.held = 0
+}
+
+// fromHere lets a call change something only if a program on this machine made it,
+// as httpapi does for its own: no proxy, and no web page, whose browser would name it.
+func fromHere(r *http.Request) error {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !peer.Addr().Unmap().IsLoopback() {
+		return yolo.Errorf(yolo.Forbidden, "only callers on this machine may change what is in memory")
+	}
+	for name := range r.Header {
+		if name == "Forwarded" || name == "Via" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-") || name == "Origin" || strings.HasPrefix(name, "Sec-Fetch-") {
+			return yolo.Errorf(yolo.Forbidden, "a call that was forwarded, or that a web page made, may not change what is in memory")
+		}
+	}
+	return nil
 }

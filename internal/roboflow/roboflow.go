@@ -161,6 +161,17 @@ func (d *Door) Scope(r *http.Request) yolo.Scope {
 	return yolo.Open
 }
 
+// Route is r's path as metrics name it; "" for one that is not there.
+func (d *Door) Route(r *http.Request) string {
+	if _, ok := d.routes[r.URL.Path]; ok {
+		return r.URL.Path
+	}
+	if _, _, ok := d.legacyModel(r.URL.Path); ok {
+		return "/{model}/{version}"
+	}
+	return ""
+}
+
 // ServeHTTP implements http.Handler.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{ResponseWriter: w}

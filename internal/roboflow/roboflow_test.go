@@ -413,6 +413,16 @@ func TestPathsAndScopes(t *testing.T) {
 		}
 		r := httptest.NewRequest("GET", "/", nil)
 		r.URL.Path = path
+		route := path
+		switch {
+		case want.scope == yolo.Infer && !want.off:
+			route = "/{model}/{version}"
+		case want.scope == yolo.Open && path != "/readiness":
+			route = ""
+		}
+		if got := on.Route(r); got != route {
+			t.Errorf("Route(%q) = %q", path, got)
+		}
 		if got := on.Scope(r); got != want.scope {
 			t.Errorf("Scope(%q) = %v", path, got)
 		}

@@ -136,6 +136,22 @@ func TestRoboflowRegistry(t *testing.T) {
 	expect("remove", ask("/model/remove", `{"model_id":"model_0"}`), false)
 	expect("add again", ask("/model/add", `{"model_id":"model_0"}`), true)
 	expect("clear", ask("/model/clear", `{}`), false)
+	for _, path := range []string{"/model/add", "/model/remove", "/model/clear"} {
+		for header, value := range map[string]string{"X-Forwarded-For": "192.0.2.1", "Origin": "http://elsewhere.example"} {
+			req, err := http.NewRequest("POST", s.url+path, strings.NewReader(`{"model_id":"model_0"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set(header, value)
+			r, err := s.client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Body.Close(); r.StatusCode != http.StatusForbidden {
+				t.Errorf("%s with %s answers %d", path, header, r.StatusCode)
+			}
+		}
+	}
 }
 
 // What a client does wrong is told, and the next is served.
