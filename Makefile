@@ -2,7 +2,7 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
 
-.PHONY: build runtime run test lint faults fuzz storms soak bench
+.PHONY: build runtime run test lint faults fuzz storms soak bench test-clients
 
 build: ; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/lazyolo ./cmd/lazyolo
 runtime: build ; @bin/lazyolo doctor --fix --models-path cmd/lazyolo/demo/models
@@ -15,3 +15,4 @@ fuzz: ; sh tools/fuzz.sh 60
 storms: ; POOL_STORMS=1000000 go test -timeout 90m -run TestStorms ./internal/pool
 soak: runtime ; go run ./tools/soak -for $${SOAK:-10m}
 bench: runtime ; go run ./bench
+test-clients: runtime ; sh test/clients/run.sh

@@ -199,7 +199,9 @@ func TestAnswersThatAreRefused(t *testing.T) {
 		code   yolo.Code
 		want   string
 	}{
-		"redirect":  {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://169.254.169.254/", http.StatusFound) }, yolo.Invalid, "redirects"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://169.254.169.254/", http.StatusFound)
+		}, yolo.Invalid, "redirects"},
 		"not found": {func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }, yolo.Invalid, "answers 404"},
 		"too large": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(large) }, yolo.TooLarge, "larger than 100 bytes"},
 		"too large, no length": {func(w http.ResponseWriter, _ *http.Request) {

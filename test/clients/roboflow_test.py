@@ -14,11 +14,21 @@ other tasks from ../shared/fixtures. Or it checks a running one, named in the en
 import base64
 import math
 import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import urllib.request
 
 from inference_sdk import InferenceConfiguration, InferenceHTTPClient
 from inference_sdk.http.errors import HTTPCallErrorError
 
-from lazyolo import DEMO, ROOT, Server, run
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DEMO = ROOT / "cmd/lazyolo/demo"
+SHARED = ROOT.parent / "shared/fixtures/families"
 
 CONFIDENCE = 0.25
 
@@ -186,23 +196,65 @@ FAMILIES = {"SEGMENT": ("segment", "v8-seg"), "POSE": ("pose", "v8-pose"), "CLAS
 
 def add_families(models):
     """Adds models of the other tasks; their weights are random, which a client does not mind."""
-    shared = ROOT.parent / "shared/fixtures/families"
     for task, (name, family) in FAMILIES.items():
-        if not (shared / family).is_dir():
+        if not (SHARED / family).is_dir():
             continue
         (models / name).mkdir()
-        (models / name / "best.pt").symlink_to(shared / family / "model.pt")
+        shutil.copy(SHARED / family / "model.pt", models / name / "best.pt")
         (models / name / "labels.yaml").write_text(
             f"model_name: {name}\nversion: 1.0.0\nmodel_path: ./best.pt\ntask: {name}\nnames: {{0: a, 1: b, 2: c, 3: d, 4: e}}\n"
         )
         os.environ["LAZYOLO_" + task] = name
-        os.environ["LAZYOLO_PICTURE_" + task] = str(shared / "images/b.png")
+        os.environ["LAZYOLO_PICTURE_" + task] = str(SHARED / "images/b.png")
+
+
+def start(home):
+    """Starts a server of one's own and names it in the environment."""
+    shutil.copytree(DEMO / "models/model_0", home / "models/model_0")
+    add_families(home / "models")
+    env = dict(
+        os.environ, MODELS_PATH=str(home / "models"), CACHE_DIR=str(home / "cache"), STATE_DIR=str(home / "state"),
+        HOST="127.0.0.1", SAVE_ANNOTATED="off", ROBOFLOW_LEGACY="on",
+    )
+    binary = os.environ.get("LAZYOLO", str(ROOT / "bin/lazyolo"))
+    out = open(home / "out", "w")
+    process = subprocess.Popen([binary, "serve", "--port", "0"], env=env, cwd=home, stdout=out, stderr=subprocess.STDOUT)
+    for _ in range(600):
+        found = [w for w in (home / "out").read_text().split() if w.startswith("http://127.0.0.1:") and w.endswith("/api/v2/detect")]
+        if found or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    if not found:
+        raise RuntimeError((home / "out").read_text())
+    url = found[0].removesuffix("/api/v2/detect")
+    urllib.request.urlopen(url + "/readiness").close()
+    os.environ.update(LAZYOLO_URL=url, LAZYOLO_LEGACY="1", LAZYOLO_DETECT="model_0", LAZYOLO_PICTURE=str(DEMO / "pictures/shapes.jpg"))
+    return process
+
+
+def run():
+    checks = [f for name, f in list(globals().items()) if name.startswith("test_")]
+    failed = 0
+    for check in checks:
+        try:
+            check()
+            print("ok  ", check.__name__)
+        except Exception:
+            failed += 1
+            print("FAIL", check.__name__)
+            traceback.print_exc()
+    print(f"{len(checks) - failed} of {len(checks)} checks passed")
+    return failed > 0
 
 
 if __name__ == "__main__":
-    checks = [f for name, f in list(globals().items()) if name.startswith("test_")]
     if os.environ.get("LAZYOLO_URL"):
-        run(checks)
-    with Server(models=add_families, ROBOFLOW_LEGACY="on", ALLOW_MODEL_DIRS=str(ROOT.parent / "shared")) as s:
-        os.environ.update(LAZYOLO_URL=s.url, LAZYOLO_LEGACY="1", LAZYOLO_DETECT="model_0", LAZYOLO_PICTURE=str(DEMO / "pictures/shapes.jpg"))
-        run(checks)
+        sys.exit(run())
+    with tempfile.TemporaryDirectory(prefix="lazyolo-clients-") as home:
+        server = start(pathlib.Path(home))
+        try:
+            failed = run()
+        finally:
+            server.terminate()
+            code = server.wait(60)
+        sys.exit(failed or code)
