@@ -147,6 +147,7 @@ func TestLegacy(t *testing.T) {
 		"overlap":    {"POST", "/boxes/2?overlap=x", "", picture, 400, "overlap must be", yolo.Request{}},
 		"keypoints":  {"POST", "/boxes/2?keypoint_confidence=x", "", picture, 400, "keypoint_confidence must be", yolo.Request{}},
 		"detections": {"POST", "/boxes/2?max_detections=0", "", picture, 400, "max_detections must be", yolo.Request{}},
+		"no number":  {"POST", "/boxes/2?max_detections=null", "", picture, 400, "max_detections must be", yolo.Request{}},
 		"agnostic":   {"POST", "/boxes/2?class_agnostic_nms=2", "", picture, 400, "class_agnostic_nms must be", yolo.Request{}},
 		"format":     {"POST", "/boxes/2?format=xml", "", picture, 400, "format must be", yolo.Request{}},
 		"no class":   {"POST", "/boxes/2?classes=cow", "", picture, 400, "which is no class", yolo.Request{}},

@@ -142,8 +142,8 @@ func legacyAsk(q url.Values) (a *ask, format string, err error) {
 		a.keypoint = *least
 	}
 	if s := q.Get("max_detections"); s != "" {
-		if a.maxDet, err = whole("max_detections", []byte(s), 1, maxDetections); err != nil {
-			return nil, "", err
+		if a.maxDet, err = whole("max_detections", []byte(s), 1, maxDetections); err != nil || a.maxDet == 0 {
+			return nil, "", wrong("max_detections", "must be a whole number from 1 to %d", maxDetections)
 		}
 	}
 	if s := q.Get("class_agnostic_nms"); s != "" {

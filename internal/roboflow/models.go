@@ -116,6 +116,10 @@ func (d *Door) registered(also string) registryAnswer {
 		}
 	}
 	out := registryAnswer{Models: []registered{}}
+	alsoOf := ""
+	if m, err := d.find(also); also != "" && err == nil && also != m.ID && also != spelled(m) {
+		alsoOf = m.ID
+	}
 	for _, m := range d.models.All() {
 		t := taskOf(m)
 		bytes, loaded := held[m.ID]
@@ -133,7 +137,7 @@ func (d *Door) registered(also string) registryAnswer {
 		out.Models = append(out.Models, row)
 		row.ID, row.Aliases = spelled(m), []string{m.ID}
 		out.Models = append(out.Models, row)
-		if found, err := d.find(also); also != m.ID && also != spelled(m) && err == nil && found.ID == m.ID {
+		if m.ID == alsoOf {
 			row.ID = also
 			out.Models = append(out.Models, row)
 		}

@@ -214,7 +214,7 @@ def start(home):
     add_families(home / "models")
     env = dict(
         os.environ, MODELS_PATH=str(home / "models"), CACHE_DIR=str(home / "cache"), STATE_DIR=str(home / "state"),
-        HOST="127.0.0.1", SAVE_ANNOTATED="off", ROBOFLOW_LEGACY="on",
+        HOST="127.0.0.1", SAVE_ANNOTATED="off", ROBOFLOW_LEGACY="on", GRPC_PORT="0",
     )
     binary = os.environ.get("LAZYOLO", str(ROOT / "bin/lazyolo"))
     out = open(home / "out", "w")
