@@ -47,13 +47,13 @@ type Config struct {
 	OutputPath    string  // OUTPUT_IMG_BASE_PATH: where annotated pictures go; never ""
 	SaveAnnotated bool    // SAVE_ANNOTATED
 
+	RoboflowLegacy bool     // ROBOFLOW_LEGACY
+	AllowURLInput  []string // ALLOW_URL_INPUT: hosts, perhaps with a port, in lower case; none: no URL is fetched
+
 	Host      string     // HOST: name or address to listen on
 	Port      int        // PORT: 1..65535; 0, only from the flag, is any free port
 	LogLevel  slog.Level // LOG_LEVEL: LevelCritical at most
 	LogFormat string     // LOG_FORMAT: LogText or LogJSON
-
-	RoboflowLegacy bool     // ROBOFLOW_LEGACY
-	AllowURLInput  []string // ALLOW_URL_INPUT: hosts, perhaps with a port, in lower case; none: no URL is fetched
 
 	LRUCache            *bool         // ENABLE_LRU_CACHE: nil when not set
 	MaxMemory           int64         // MAX_MEMORY_MB, in bytes; 0: decided from the machine
