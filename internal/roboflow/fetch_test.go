@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -222,6 +223,20 @@ func TestAnswersThatAreRefused(t *testing.T) {
 		if len(in.dialed) != 1 {
 			t.Errorf("%s: dialed %v", name, in.dialed)
 		}
+	}
+}
+
+// TestCertificatesAreChecked: a host that https leads to must be who it says.
+func TestCertificatesAreChecked(t *testing.T) {
+	asked := false
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	in := &internet{names: map[string][]netip.Addr{"pictures.example": addrs("93.184.215.14")}, server: s.Listener.Addr().String()}
+	_, err := in.reach(t, 100, "pictures.example").fetch(t.Context(), "https://pictures.example/a", unbound{})
+	if err == nil || !strings.Contains(err.Error(), "certificate") || asked || fmt.Sprint(in.dialed) != "[93.184.215.14:443]" {
+		t.Errorf("%v, asked %v, dialed %v", err, asked, in.dialed)
 	}
 }
 
