@@ -54,6 +54,7 @@ func commands() []command {
 		modelsCommand(),
 		benchCommand(),
 		{name: "inspect", args: "best.pt|best.onnx", does: "print what is in a model file and whether it can be used", run: inspect},
+		keyCommand(),
 		doctorCommand(),
 		{name: "version", does: "print the version", run: version},
 	}

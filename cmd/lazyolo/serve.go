@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"lazyolo/internal/access"
 	"lazyolo/internal/annotate"
 	"lazyolo/internal/catalog"
 	"lazyolo/internal/config"
@@ -68,11 +69,24 @@ type server struct {
 	trace    *simulate.Recorder // nil: uses are not recorded
 	warmedUp atomic.Bool        // the models to be there from the start are
 	http     *http.Server
+
+	guard       *access.Guard
+	certificate *access.Certificate // nil: no TLS
+	conns       *access.Conns
+	doors       doors
+	metrics     http.Handler // of /metrics at ADMIN_ADDR; nil: none
+	admin       *http.Server // nil: no ADMIN_ADDR
 }
 
 func newServer(c *config.Config, log *slog.Logger) (*server, error) {
-	s := &server{c: c, log: log}
+	s := &server{c: c, log: log, conns: access.NewConns(c.MaxConnections)}
 	var err error
+	if s.guard, err = newGuard(c, log); err != nil {
+		return nil, err
+	}
+	if s.certificate, err = newCertificate(c, log); err != nil {
+		return nil, err
+	}
 	if s.ledger, err = newLedger(c); err != nil {
 		return nil, err
 	}
@@ -101,7 +115,7 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 		Log: log, MaxBody: c.MaxBody, UploadTimeout: c.UploadTimeout, RequestTimeout: c.RequestTimeout,
 		ModelVersion: c.ModelVersion, CacheDisabled: c.LRUCache != nil && !*c.LRUCache,
 		MemoryCheckInterval: c.MemoryCheckInterval, Health: s.health, Memory: s.memory,
-		Residents: s.pool, Events: events, BodyShare: bodyShare(c, s.ledger.Budget()),
+		Residents: s.pool, Events: events, BodyShare: bodyShare(c, s.ledger.Budget()), Origin: allowedOrigin(c),
 	}
 	pictures := &imaging.Codec{MaxPixels: c.MaxPixels, JPEG: &turbojpeg.Library{Buffers: s.engine.Store()}, Fast: c.Decode == config.DecodeFast,
 		Buffers: s.engine.Store()}
@@ -126,13 +140,8 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.http = &http.Server{
-		Handler:           doors{rf, {Handler: old, scope: old.Scope}},
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
+	s.doors = doors{rf, {Handler: old, scope: old.Scope}}
+	s.http = s.newHTTP(s.doors, s.doors.scope, s.conns)
 	s.http.RegisterOnShutdown(events.Close)
 	return s, nil
 }
@@ -195,6 +204,11 @@ func (s *server) run(ctx context.Context, out sys) error {
 	}
 	port := l.Addr().(*net.TCPAddr).Port
 	s.log.Info(fmt.Sprintf("Starting server on %s:%d", s.c.Host, port))
+	s.warnOpen(l)
+	serveAdmin, err := s.listenAdmin()
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
 	s.greet(out, port)
 
 	s.openUsage() // a server that cannot listen leaves the file as it is
@@ -208,10 +222,20 @@ func (s *server) run(ctx context.Context, out sys) error {
 	if s.c.Preheat == config.PreheatAuto {
 		background.Go(func() { s.usage.Preheat(ctx, s.loadAhead) })
 	}
+	background.Go(func() { s.watchAccess(ctx) })
+	if serveAdmin != nil {
+		background.Go(func() {
+			if err := serveAdmin(); err != nil {
+				s.log.Error("administration stopped", "err", err)
+			}
+		})
+		defer s.admin.Close()
+	}
 	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(l) }()
+	go func() { served <- s.serveOn(s.http, l, s.conns) }()
 	select {
 	case err := <-served:
+		cancel()
 		return fmt.Errorf("serve: %w", err)
 	case sig := <-signals:
 		s.log.Info("Stopping: requests in flight may finish, a second signal ends the process", "signal", sig.String())
@@ -266,12 +290,15 @@ func (s *server) close() error {
 
 // greet says where the server is and how to try it.
 func (s *server) greet(out sys, port int) {
-	picture := demoPicture(s.c.CacheDir)
+	picture, curl := demoPicture(s.c.CacheDir), ""
+	if s.guard.Keyed() {
+		curl = "-H 'X-API-Key: KEY' "
+	}
 	if s.demo {
 		fmt.Fprintln(out.stdout, "No models in", s.c.ModelsPath+": serving the demo model.")
 	}
-	fmt.Fprintf(out.stdout, "lazyolo serves %d models on http://127.0.0.1:%d (API page: /docs). Try:\n\n  curl -F file=@%s http://127.0.0.1:%d/api/v2/detect\n\n",
-		len(s.models.All()), port, picture, port)
+	fmt.Fprintf(out.stdout, "lazyolo serves %d models on %s://127.0.0.1:%d (API page: /docs). Try:\n\n  curl %s-F file=@%s %[2]s://127.0.0.1:%[3]d/api/v2/detect\n\n",
+		len(s.models.All()), s.scheme(), port, curl, picture)
 }
 
 // prepareAll prepares what is not, one model after the other, as memory allows, and

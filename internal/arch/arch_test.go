@@ -28,6 +28,7 @@ var mayImport = map[string]struct {
 }{
 	"yolo":                   {nil, "the vocabulary stands alone, so that every package can use it"},
 	"web":                    {nil, "files to embed, nothing else"},
+	"internal/access":        {nil, "decides who may call; what a call is stays with its door"},
 	"internal/usage":         {nil, "remembers what the pool reported; who loads by it is decided by cmd"},
 	"internal/arch":          {nil, "tests only"},
 	"internal/config":        {nil, "settings are values; what they mean is decided by cmd"},

@@ -55,6 +55,18 @@ type Config struct {
 	LogLevel  slog.Level // LOG_LEVEL: LevelCritical at most
 	LogFormat string     // LOG_FORMAT: LogText or LogJSON
 
+	APIKeys        []string      // API_KEYS: name:scopes:sha256:DIGEST each; nil: none
+	APIKeysFile    string        // API_KEYS_FILE; "": none
+	RateLimit      float64       // RATE_LIMIT: calls a second and key; 0: no limit
+	KeyConcurrency int           // MAX_CONCURRENT_PER_KEY; 0: no limit
+	TLSCert        string        // TLS_CERT_FILE; "": no TLS
+	TLSKey         string        // TLS_KEY_FILE; set where TLSCert is
+	TrustedProxies []string      // TRUSTED_PROXIES: addresses and networks, all valid
+	CORSOrigins    []string      // CORS_ORIGINS; "*" is any, none is nil
+	AdminAddr      string        // ADMIN_ADDR: host:port; "": none
+	MaxConnections int           // MAX_CONNECTIONS: >= 1
+	WriteTimeout   time.Duration // WRITE_TIMEOUT: to take each part of an answer
+
 	LRUCache            *bool         // ENABLE_LRU_CACHE: nil when not set
 	MaxMemory           int64         // MAX_MEMORY_MB, in bytes; 0: decided from the machine
 	MemoryCheckInterval int           // MEMORY_CHECK_INTERVAL: requests between two checks; >= 1
@@ -144,6 +156,9 @@ func LoadFlags(fs *flag.FlagSet, args []string, getenv func(string) string, read
 		c.origins[s.Name] = from
 	}
 	c.settle()
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return nil, &UsageError{"TLS_CERT_FILE", "TLS_CERT_FILE and TLS_KEY_FILE are not set both", "give both for TLS, or none"}
+	}
 	return c, nil
 }
 

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
@@ -74,6 +75,7 @@ func TestDefaults(t *testing.T) {
 		CacheDir: "/home/u/.cache/lazyolo/prepared", CacheMax: 10240 << 20, StateDir: "/home/u/.local/state/lazyolo",
 		Prepare: "background", PrepareTimeout: 300 * time.Second, MaxBody: 64 << 20, MaxPixels: 100_000_000,
 		UploadTimeout: time.Minute, RequestTimeout: time.Minute, LoadTimeout: 30 * time.Second, ShutdownTimeout: 30 * time.Second,
+		WriteTimeout: time.Minute, MaxConnections: 1000, CORSOrigins: []string{"*"},
 	}
 	c := must(t, env("HOME", "/home/u"))
 	if d := cmp.Diff(want, c, cmpopts.IgnoreUnexported(config.Config{})); d != "" {
@@ -142,6 +144,11 @@ var bad = map[string][]string{
 	"switch": {"maybe", "2"},
 	"choice": {"none", "x y"},
 	"list":   {",", "a,,b", "a\x00b", "\xff"},
+	"secrets": {"hidden", "a:read", "a::hidden-0123456789", "a:read:hidden", "a:read:hidden 0123456789", "a:read:sha256:hidden", ",",
+		"a:read:" + strings.Repeat("0f", 32), "a:read:hidden-0123456789,", "a\x00:read:hidden-0123456789"},
+	"origins":  {"example.com", "https://a.test/", "https://a.test/x", "*,https://a.test", "https://", "a\x00b", ","},
+	"networks": {"10.0.0.0/33", "10.0.0", "proxy", "10.0.0.0/8,", "fe80::1%eth0", "\xff"},
+	"address":  {"9000", "127.0.0.1", "127.0.0.1:", "127.0.0.1:70000", "::1:9000", "a:-1"},
 }
 
 func TestBadValues(t *testing.T) {
@@ -162,7 +169,14 @@ func TestBadValues(t *testing.T) {
 					continue // %q would spell it as U+00FF, which is text
 				}
 				ue := usage(t, w)
-				if ue.Setting != s.Name || !strings.HasPrefix(ue.Msg, fmt.Sprintf("%s=%q (", s.Name, v)) || !strings.Contains(ue.Msg, s.Accepts()) || ue.Hint == "" {
+				shown := fmt.Sprintf("%q", v)
+				if s.Type() == "secrets" {
+					shown = "…"
+				}
+				if strings.Contains(ue.Msg+ue.Hint, "hidden") {
+					t.Errorf("%s: the message shows the key: %v", s.Name, ue)
+				}
+				if ue.Setting != s.Name || !strings.HasPrefix(ue.Msg, fmt.Sprintf("%s=%s (", s.Name, shown)) || !strings.Contains(ue.Msg, s.Accepts()) || ue.Hint == "" {
 					t.Errorf("%s=%q: %s: %s; %s", s.Name, v, ue.Setting, ue.Msg, ue.Hint)
 				}
 			}
@@ -188,7 +202,9 @@ func TestBadValues(t *testing.T) {
 func TestValueRoundTrip(t *testing.T) {
 	w := env("HOME", "/h", "ALLOW_MODEL_DIRS", "/a:/b", "CONF_THRES", ".3", "HOST", "::1", "LOG_LEVEL", "warn", "LOG_FORMAT", "JSON",
 		"ENABLE_LRU_CACHE", "True", "MAX_MEMORY_MB", "512", "PREPARE_TIMEOUT", "1.5", "SAVE_ANNOTATED", "no", "SHUTDOWN_TIMEOUT", "0", "MODEL_VERSION", "2 b",
-		"ROBOFLOW_LEGACY", "on", "ALLOW_URL_INPUT", "Pictures.Example, b-1.example:8443,2606:4700::1,[2606:4700::1]:80")
+		"ROBOFLOW_LEGACY", "on", "ALLOW_URL_INPUT", "Pictures.Example, b-1.example:8443,2606:4700::1,[2606:4700::1]:80",
+		"API_KEYS", "ci:read+infer:hidden-0123456789, b:admin:sha256:"+strings.Repeat("0F", 32), "RATE_LIMIT", "1.5", "CORS_ORIGINS", "none",
+		"TRUSTED_PROXIES", "10.1.2.3/8, ::1,192.0.2.1", "ADMIN_ADDR", "[::1]:0", "TLS_CERT_FILE", "c", "TLS_KEY_FILE", "k")
 	first := must(t, w)
 	again := env()
 	for _, s := range config.Settings() {
@@ -203,6 +219,13 @@ func TestValueRoundTrip(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{"pictures.example", "b-1.example:8443", "2606:4700::1", "[2606:4700::1]:80"}, first.AllowURLInput); d != "" || !first.RoboflowLegacy {
 		t.Error(d)
+	}
+	keys := fmt.Sprintf("ci:read+infer:sha256:%x,b:admin:sha256:%s", sha256.Sum256([]byte("hidden-0123456789")), strings.Repeat("0f", 32))
+	if first.Value("API_KEYS") != keys || first.Value("TRUSTED_PROXIES") != "10.0.0.0/8,::1/128,192.0.2.1/32" {
+		t.Errorf("%q, %q", first.Value("API_KEYS"), first.Value("TRUSTED_PROXIES"))
+	}
+	if ue := usage(t, env("TLS_CERT_FILE", "c")); ue.Hint == "" {
+		t.Error(ue)
 	}
 	if first.Value("NONE") != "" || first.Origin("NONE") != (config.Origin{}) {
 		t.Error("a name that is no setting has a value")

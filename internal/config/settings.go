@@ -26,7 +26,7 @@ func (s Setting) Flag() string { return strings.ReplaceAll(s.Key(), "_", "-") }
 func (s Setting) Key() string { return strings.ToLower(s.Name) }
 
 // Type returns the kind of value in a word: text, path, paths, number, size,
-// time, switch or choice.
+// time, switch, choice, list, secrets, origins, networks or address.
 func (s Setting) Type() string { return s.value.kind }
 
 // Accepts returns the accepted values in words.
@@ -56,9 +56,13 @@ func (s Setting) refuse(text string, from Origin) error {
 	if len(text) > 100 {
 		text = text[:100] + "…"
 	}
+	shown := fmt.Sprintf("%q", text)
+	if s.value.kind == "secrets" {
+		shown = "…"
+	}
 	e := &UsageError{
 		Setting: s.Name,
-		Msg:     fmt.Sprintf("%s=%q (%s) is not %s", s.Name, text, from, s.value.accepts),
+		Msg:     fmt.Sprintf("%s=%s (%s) is not %s", s.Name, shown, from, s.value.accepts),
 		Hint:    "leave it out for the default, " + s.Default,
 	}
 	if s.Default == "" {
@@ -81,6 +85,7 @@ func Settings() []Setting {
 		{"Memory and processors", memorySettings()},
 		{"Preparation", prepareSettings()},
 		{"Limits", limitSettings()},
+		{"Access", accessSettings()},
 	} {
 		for _, s := range g.settings {
 			s.Group = g.name
@@ -277,6 +282,54 @@ func limitSettings() []Setting {
 		Name: "SHUTDOWN_TIMEOUT", Default: "30s",
 		Help:  "time for requests in work when the server stops; 0: they are cut off",
 		value: duration(func(c *Config) *time.Duration { return &c.ShutdownTimeout }, true),
+	}, {
+		Name: "WRITE_TIMEOUT", Default: "60s",
+		Help:  "time for a client to take each part of an answer",
+		value: duration(func(c *Config) *time.Duration { return &c.WriteTimeout }, false),
+	}, {
+		Name: "MAX_CONNECTIONS", Default: "1000",
+		Help:  "HTTP connections at once; beyond them a new one takes the place of the one that has waited longest for a request",
+		value: integer(func(c *Config) *int { return &c.MaxConnections }, 1, 1<<20),
+	}}
+}
+
+func accessSettings() []Setting {
+	return []Setting{{
+		Name:  "API_KEYS",
+		Help:  "keys that calls need; once there is one, only paths that are open to all are without. The environment or API_KEYS_FILE hide them better than a flag",
+		value: secrets(func(c *Config) *[]string { return &c.APIKeys }),
+	}, {
+		Name:  "API_KEYS_FILE",
+		Help:  "file of keys, read again when it changes; lazyolo key makes its lines",
+		value: path(func(c *Config) *string { return &c.APIKeysFile }),
+	}, {
+		Name: "RATE_LIMIT", Default: "0",
+		Help:  "calls a second that a key may make, where its file says nothing; 0: no limit",
+		value: real(func(c *Config) *float64 { return &c.RateLimit }, 0, 1e6),
+	}, {
+		Name: "MAX_CONCURRENT_PER_KEY", Default: "0",
+		Help:  "calls that a key may have in work at once, where its file says nothing; 0: no limit",
+		value: integer(func(c *Config) *int { return &c.KeyConcurrency }, 0, 1_000_000),
+	}, {
+		Name:  "TLS_CERT_FILE",
+		Help:  "certificate chain in PEM, for TLS; read again when it changes",
+		value: path(func(c *Config) *string { return &c.TLSCert }),
+	}, {
+		Name:  "TLS_KEY_FILE",
+		Help:  "private key of the certificate in PEM",
+		value: path(func(c *Config) *string { return &c.TLSKey }),
+	}, {
+		Name:  "TRUSTED_PROXIES",
+		Help:  "proxies whose X-Forwarded-For says which address a call comes from",
+		value: networks(func(c *Config) *[]string { return &c.TrustedProxies }),
+	}, {
+		Name: "CORS_ORIGINS", Default: "*",
+		Help:  "web pages that may use the old paths from a browser: of any origin (*), as in the old server, of these, or of none",
+		value: origins(func(c *Config) *[]string { return &c.CORSOrigins }),
+	}, {
+		Name:  "ADMIN_ADDR",
+		Help:  "address of another listener, for /debug/pprof and /metrics; profiles are nowhere else",
+		value: address(func(c *Config) *string { return &c.AdminAddr }),
 	}}
 }
 

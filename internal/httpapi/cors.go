@@ -9,37 +9,52 @@ import (
 
 // cors does what Starlette's CORSMiddleware(allow_origins=*, allow_credentials,
 // allow_methods=*, allow_headers=*) does: it adds the headers of a simple answer,
-// or answers a preflight and reports true.
-func cors(w http.ResponseWriter, r *http.Request) (done bool) {
+// or answers a preflight and reports true. Origins that Options.Origin does not
+// allow are treated as it treats those that are not in its list.
+func (s *server) cors(w http.ResponseWriter, r *http.Request) (done bool) {
 	h := w.Header()
 	origin, has := single(r.Header, "Origin")
-	method, asks := single(r.Header, "Access-Control-Request-Method")
-	if has && asks && r.Method == http.MethodOptions {
-		preflight(w, r, origin, method)
+	method, _ := single(r.Header, "Access-Control-Request-Method")
+	if asksFirst(r) {
+		preflight(w, r, origin, method, s.allowed(origin))
 		return true
 	}
 	h.Add("Vary", "Origin")
-	if has {
+	if has && s.allowed(origin) {
 		h.Set("Access-Control-Allow-Origin", origin)
 		h.Set("Access-Control-Allow-Credentials", "true")
 	}
 	return false
 }
 
-// preflight answers a browser's question whether a request may be sent. Any
-// origin and header may; a method must be one that Starlette knows.
-func preflight(w http.ResponseWriter, r *http.Request, origin, method string) {
+// allowed reports whether pages of an origin may use the old paths.
+func (s *server) allowed(origin string) bool { return s.o.Origin == nil || s.o.Origin(origin) }
+
+// asksFirst reports whether r is a browser's question whether a request may be sent.
+func asksFirst(r *http.Request) bool {
+	_, has := single(r.Header, "Origin")
+	_, asks := single(r.Header, "Access-Control-Request-Method")
+	return has && asks && r.Method == http.MethodOptions
+}
+
+// preflight answers a browser's question whether a request may be sent. Any header
+// may; a method must be one that Starlette knows.
+func preflight(w http.ResponseWriter, r *http.Request, origin, method string, allowed bool) {
 	methods := []string{"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY"}
 	h := w.Header()
 	h.Set("Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers, Access-Control-Request-Private-Network")
 	h.Set("Access-Control-Allow-Methods", strings.Join(methods, ", "))
 	h.Set("Access-Control-Max-Age", "600")
 	h.Set("Access-Control-Allow-Credentials", "true")
-	h.Set("Access-Control-Allow-Origin", origin)
+	var refused []string
+	if allowed {
+		h.Set("Access-Control-Allow-Origin", origin)
+	} else {
+		refused = append(refused, "origin")
+	}
 	if headers, ok := single(r.Header, "Access-Control-Request-Headers"); ok {
 		h.Set("Access-Control-Allow-Headers", headers)
 	}
-	var refused []string
 	if !slices.Contains(methods, method) {
 		refused = append(refused, "method")
 	}

@@ -9,8 +9,9 @@
 // tasks than detection. See /openapi.json.
 //
 // So are X-Load-Wait, X-Model-Cold-Start and Server-Timing on a detection, calls
-// that change what is in memory (residents.go), which only this machine may make
-// (guard.go), and the stream of what happens there (events.go).
+// that change what is in memory (residents.go) and the stream of what happens
+// there (events.go). What a caller needs for a request says Door.Scope; whether he
+// has it is decided before the door.
 //
 // What FastAPI, Starlette, python-multipart and pydantic do with a request was
 // recorded from them (testdata/fastapi.json) and is repeated here, save these:
@@ -18,6 +19,7 @@
 //	what                                  they                         here
 //	Location of a 307                     absolute, from Host          path only: works behind TLS and any Host
 //	CORS                                  on every path                on the old paths only: other doors share the listener
+//	origins                               any                          any, or those that Options.Origin allows
 //	model_id "0-7" or "0__1"              -7 and 1 (leading 0 eaten)   422 int_parsing, like "1-7" and "1__1"
 //	model_id of over 4300 digits          422, type by its spelling    422 int_parsing_size
 //	model_id sent as a file               422, "input" shows internals 422, "input" has filename and size
@@ -111,13 +113,14 @@ type Options struct {
 	Residents     Residents     // loads and unloads models
 	Events        *Events       // what /api/v2/events tells
 
-	BodyShare           int64         // bytes that all request bodies may hold together; 0: no bound
-	RequestTimeout      time.Duration // from the end of the upload to the answer; 0: none
-	ModelVersion        string        // version in /api/v1/health; empty: shown as such
-	CacheDisabled       bool          // ENABLE_LRU_CACHE=false was set: /api/v2/cache/stats says so
-	MemoryCheckInterval int           // only shown, in /api/v2/cache/stats
-	Annotate            Annotator     // nil: no annotated pictures
-	Render              Render        // for answers that are pictures; nil: format=json only
+	BodyShare           int64                    // bytes that all request bodies may hold together; 0: no bound
+	RequestTimeout      time.Duration            // from the end of the upload to the answer; 0: none
+	ModelVersion        string                   // version in /api/v1/health; empty: shown as such
+	CacheDisabled       bool                     // ENABLE_LRU_CACHE=false was set: /api/v2/cache/stats says so
+	MemoryCheckInterval int                      // only shown, in /api/v2/cache/stats
+	Annotate            Annotator                // nil: no annotated pictures
+	Render              Render                   // for answers that are pictures; nil: format=json only
+	Origin              func(origin string) bool // whose web pages may use the old paths; nil: all
 }
 
 // A Door is the handler that New makes.
@@ -136,7 +139,6 @@ type server struct {
 	requests atomic.Int64 // detections asked for since the start
 	bodies   *share
 	doing    map[yolo.Action]action
-	origins  *http.CrossOriginProtection
 }
 
 // New returns the handler of the whole old API; mounted at "/" it also gives
@@ -164,7 +166,7 @@ func New(d Detector, m Models, o Options) (Door, error) {
 			return nil, errors.New("httpapi: New needs " + need.what)
 		}
 	}
-	s := &server{detector: d, models: m, o: o, bodies: newShare(o.BodyShare), origins: http.NewCrossOriginProtection()}
+	s := &server{detector: d, models: m, o: o, bodies: newShare(o.BodyShare)}
 	s.routes, s.doing = s.table(), s.actions()
 	return s, nil
 }

@@ -59,7 +59,7 @@ func (s *server) dispatch(w http.ResponseWriter, r *http.Request) {
 		_, slashed = s.routes[path]
 	}
 	if known && !t.own || slashed {
-		if done := cors(w, r); done {
+		if done := s.cors(w, r); done {
 			return
 		}
 	}
@@ -82,11 +82,15 @@ func (s *server) dispatch(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Scope is what a caller of r must be allowed to do; a path that is not there is open.
+// Scope is what a caller of r must be allowed to do; a path that is not there is
+// open, and so is a preflight, which brings no key.
 func (s *server) Scope(r *http.Request) yolo.Scope {
 	t, known := s.routes[r.URL.Path]
 	if !known {
 		t, _ = s.actionRoute(r.URL.Path)
+	}
+	if !t.own && asksFirst(r) {
+		return yolo.Open
 	}
 	return t.scope
 }
