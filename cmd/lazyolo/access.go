@@ -27,7 +27,7 @@ import (
 const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
-	maxHeader     = 32 << 10
+	maxHeader     = 64 << 10
 	adminConns    = 64 // of ADMIN_ADDR
 	maxProfile    = 60 // seconds of a profile
 )
