@@ -58,6 +58,7 @@ func doctor(ctx context.Context, c *config.Config, s sys, fix bool) error {
 	x.library(ctx, c, fix)
 	x.jpeg()
 	x.machine(c)
+	x.access(c)
 	e := x.cache(c)
 	x.models(c, e)
 	if e != nil {
@@ -123,6 +124,26 @@ func (x *examination) machine(c *config.Config) {
 	}
 	if c.MaxMemory > 0 && limit.Bytes > 0 && c.MaxMemory > limit.Bytes {
 		x.line("", "MAX_MEMORY_MB=%d is more than that", c.MaxMemory/mib)
+	}
+}
+
+// access tells who may call, and whether keys and certificate can be used.
+func (x *examination) access(c *config.Config) {
+	quiet := slog.New(slog.DiscardHandler)
+	g, err := newGuard(c, quiet)
+	switch {
+	case err != nil:
+		x.fail("keys", err, "")
+	case g.Keyed():
+		x.line("keys", "set: calls need one")
+	default:
+		x.line("keys", "none: whoever reaches %s may use the models; lazyolo key NAME makes one", c.Host)
+	}
+	cert, err := newCertificate(c, quiet)
+	if err != nil {
+		x.fail("tls", err, "")
+	} else if cert != nil {
+		x.line("tls", "%s", c.TLSCert)
 	}
 }
 

@@ -108,7 +108,7 @@ func (g *Guard) deny(w http.ResponseWriter, r *http.Request, err error) {
 func refuse(w http.ResponseWriter, r *http.Request, status int, body refusal) {
 	if r.ContentLength != 0 {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(leftover)) // without one it only lasts longer
-		if r.ContentLength < 0 || r.ContentLength > keep || slices.Contains(r.Header["Expect"], "100-continue") {
+		if r.ProtoMajor == 1 && (r.ContentLength < 0 || r.ContentLength > keep || slices.Contains(r.Header["Expect"], "100-continue")) {
 			w.Header().Set("Connection", "close")
 		}
 	}

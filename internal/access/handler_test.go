@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -115,6 +117,43 @@ func TestRefusedBeforeTheBody(t *testing.T) {
 			t.Errorf("%s: %v %v", length, res, err)
 		}
 		c.Close()
+	}
+}
+
+// TestSlowReader: who does not take his answer does not hold the handler, and one
+// that sets the time itself keeps it.
+func TestSlowReader(t *testing.T) {
+	g := guard(t, access.Options{WriteTimeout: 50 * time.Millisecond})
+	ended := make(chan error, 1)
+	s := httptest.NewServer(g.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/own" {
+			if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(-time.Second)); err != nil {
+				t.Error(err)
+			}
+		}
+		for {
+			if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}), func(*http.Request) yolo.Scope { return yolo.Open }))
+	defer s.Close()
+	for _, path := range []string{"/", "/own"} {
+		c, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
+		select {
+		case err := <-ended:
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%s: %v", path, err)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%s: the handler still writes", path)
+		}
 	}
 }
 
