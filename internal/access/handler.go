@@ -103,8 +103,9 @@ func (g *Guard) deny(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// refuse answers without reading the body, of which net/http reads some more to
-// keep the connection: not for ever, and not much.
+// refuse answers without reading the body. Of a small one net/http reads the rest
+// first, to keep the connection: for at most leftover. (EnableFullDuplex would turn
+// that around, but makes net/http of Go 1.26 panic over what is left.)
 func refuse(w http.ResponseWriter, r *http.Request, status int, body refusal) {
 	if r.ContentLength != 0 {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(leftover)) // without one it only lasts longer
