@@ -19,7 +19,7 @@ type waiter struct {
 	absent bool       // nobody takes the answer: the model is loaded for who asks next
 }
 
-// Acquire lends a model, loading it and making room if it must; it waits in line
+// Acquire lends a model, in the revision that is in force, loading it and making room if it must; it waits in line
 // until the load ends, LoadTimeout passed or ctx ended. Meanwhile the caller
 // should hold nothing but its encoded picture. The caller must Release the lease.
 // cold reports whether this call had to wait for a load.
@@ -34,13 +34,14 @@ func (p *Pool) AcquireWithin(ctx context.Context, m *yolo.Model, wait time.Durat
 	if l = p.lend(m); l != nil {
 		return l, false, nil
 	}
-	cost, prepared := p.o.Engine.Cost(m) // may read a file: not under the lock
-	p.mu.Lock()
+	e, cost, prepared, err := p.lockEntry(m)
+	if err != nil {
+		return nil, false, err
+	}
 	if p.closed {
 		p.mu.Unlock()
 		return nil, false, errClosed()
 	}
-	e := p.entryLocked(m)
 	if e.state == yolo.Ready { // meanwhile
 		l = p.lendLocked(e)
 		p.mu.Unlock()
@@ -62,12 +63,12 @@ func (p *Pool) AcquireWithin(ctx context.Context, m *yolo.Model, wait time.Durat
 	if err != nil {
 		return nil, wait == 0, err
 	}
-	l, err = p.await(ctx, e, w, wait)
+	l, err = p.await(ctx, m.ID, e, w, wait)
 	return l, true, err
 }
 
 // await waits for the answer to w, no longer than the caller and the pool allow.
-func (p *Pool) await(ctx context.Context, e *entry, w *waiter, wait time.Duration) (*Lease, error) {
+func (p *Pool) await(ctx context.Context, id string, e *entry, w *waiter, wait time.Duration) (*Lease, error) {
 	timeout, cause := p.o.LoadTimeout, errLoadTimeout
 	if wait > 0 && (timeout <= 0 || wait < timeout) {
 		timeout, cause = wait, errLoadWait
@@ -90,9 +91,9 @@ func (p *Pool) await(ctx context.Context, e *entry, w *waiter, wait time.Duratio
 	}
 	switch context.Cause(ctx) {
 	case errLoadTimeout:
-		return nil, &yolo.Error{Code: yolo.Deadline, Model: e.model.ID, Msg: "the model is still being loaded (LOAD_TIMEOUT)", Retry: time.Second}
+		return nil, &yolo.Error{Code: yolo.Deadline, Model: id, Msg: "the model is still being loaded (LOAD_TIMEOUT)", Retry: time.Second}
 	case errLoadWait:
-		return nil, &yolo.Error{Code: yolo.Unavailable, Model: e.model.ID, Msg: "the model is still being loaded, for longer than the caller waits", Retry: time.Second}
+		return nil, &yolo.Error{Code: yolo.Unavailable, Model: id, Msg: "the model is still being loaded, for longer than the caller waits", Retry: time.Second}
 	}
 	return nil, ctx.Err()
 }
@@ -213,7 +214,7 @@ func (p *Pool) lendLocked(e *entry) *Lease {
 	return &Lease{pool: p, entry: e, session: e.session, since: now}
 }
 
-// Model returns the model that was lent.
+// Model returns the model that was lent; its revision may be another than the one asked for.
 func (l *Lease) Model() *yolo.Model { return l.entry.model }
 
 // Inputs describes the model's inputs.

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -12,6 +13,7 @@ import (
 // An entry is what the pool knows of one model. The pool's mutex guards it.
 type entry struct {
 	model   *yolo.Model
+	key     string // in Pool.entries: the model's id, if it is in force
 	state   yolo.State
 	session Session // not nil in Ready and Draining
 	cost    Cost    // known when prepared
@@ -43,6 +45,17 @@ type entry struct {
 	uses     Uses
 	total    struct{ loads, evictions int64 }
 	gone     []chan struct{} // closed when it is out of memory
+
+	// Of one model there may be more than one revision.
+	next     *entry             // the revision that is to replace it, being loaded
+	replaces *entry             // the one in force that it is to replace
+	taking   bool               // it replaces that before it is loaded
+	before   *revision          // what it replaced, until it was loaded once
+	renewal  *revision          // what it becomes once it is closed
+	retired  bool               // it is not in force any more, or never will be
+	only     bool               // it is to be prepared only
+	stop     context.CancelFunc // ends that
+	settled  []chan struct{}    // closed when its load has ended
 }
 
 // learnt takes over a prediction; what runs took in this process is known better.
@@ -79,27 +92,56 @@ func (e *entry) coolable() bool {
 	return e.session != nil && e.warm && !e.cooling && !e.rigid && e.running == 0 && !e.pinned
 }
 
-// entryLocked finds or makes m's entry. A new revision of a model that is not
-// in memory takes the old one's place at once.
-func (p *Pool) entryLocked(m *yolo.Model) *entry {
-	e := p.entries[m.ID]
+// lockEntry locks the pool and finds or makes the entry that m's id means, of whatever
+// revision is in force, and what that costs. NotFound: the model was removed.
+func (p *Pool) lockEntry(m *yolo.Model) (e *entry, cost Cost, prepared bool, err error) {
+	for {
+		cost, prepared = p.o.Engine.Cost(m) // may read a file: not under the lock
+		p.mu.Lock()
+		now, replaced := p.inForce[m.ID]
+		switch e = p.entries[m.ID]; {
+		case e == nil && replaced && now == nil:
+			p.mu.Unlock()
+			return nil, cost, false, errRemoved(m.ID)
+		case e != nil:
+			now = e.model
+		case !replaced:
+			now = m
+		}
+		if now.Rev == m.Rev {
+			break
+		}
+		m = now
+		p.mu.Unlock()
+	}
 	if e == nil {
-		e = &entry{model: m}
+		e = &entry{model: m, key: m.ID}
 		p.entries[m.ID] = e
 	}
-	if e.model.Rev != m.Rev && (e.state == yolo.Unloaded || e.state == yolo.Failed) {
-		*e = entry{model: m, state: e.state, pinned: e.pinned}
-		p.moveLocked(e, yolo.Unloaded, nil)
-	}
-	return e
+	return e, cost, prepared, nil
 }
 
-// moveLocked changes an entry's state and tells the observer.
+// moveLocked changes an entry's state and tells the observer, if it is in force. One
+// that is not is forgotten with its session.
 func (p *Pool) moveLocked(e *entry, to yolo.State, err error) {
 	from := e.state
 	e.state = to
-	if p.o.Observe != nil && from != to {
-		p.o.Observe(yolo.Transition{Model: e.model, From: from, To: to, Used: p.o.Ledger.Used(), Err: err})
+	if from == yolo.Loading {
+		for _, c := range e.settled {
+			close(c)
+		}
+		e.settled = nil
+	}
+	if e.retired && (to == yolo.Unloaded || to == yolo.Failed) {
+		delete(p.entries, e.key)
+	}
+	p.reportLocked(e, from, err)
+}
+
+// reportLocked tells the observer which state an entry in force has now.
+func (p *Pool) reportLocked(e *entry, from yolo.State, err error) {
+	if p.o.Observe != nil && from != e.state && !e.retired && e.replaces == nil {
+		p.o.Observe(yolo.Transition{Model: e.model, From: from, To: e.state, Used: p.o.Ledger.Used(), Err: err})
 	}
 }
 
@@ -109,6 +151,14 @@ func (p *Pool) moveLocked(e *entry, to yolo.State, err error) {
 // A file that is wrong is looked at again after a second, which costs a stat; to
 // the client it is no use to ask again. So is a missing library.
 func (p *Pool) failLocked(e *entry, err error) {
+	switch {
+	case e.replaces != nil || e.only:
+		p.dropLocked(e, err) // who asked for it tells
+		return
+	case e.before != nil:
+		p.fallBackLocked(e, err)
+		return
+	}
 	known := e.err != nil && e.err.Error() == err.Error()
 	e.err = err
 	e.failures++
@@ -177,6 +227,11 @@ func (p *Pool) closeLocked(e *entry) {
 		switch {
 		case p.closed:
 			p.answerLocked(e, errClosed())
+		case e.renewal != nil:
+			p.renewLocked(e, *e.renewal)
+			if len(e.waiters) > 0 {
+				p.enqueueLocked(e)
+			}
 		case len(e.waiters) > 0:
 			p.enqueueLocked(e)
 		}
@@ -195,8 +250,14 @@ func (p *Pool) drainLocked(e *entry, why string) {
 func (p *Pool) retireLocked(e *entry, why string) {
 	p.o.Log.Info(fmt.Sprintf("Unloaded model %d (%s)", e.model.Index, why), "model", e.model.ID,
 		"idle", time.Since(e.lastUsed).Round(time.Millisecond), "bytes", e.gain())
+	if e.next != nil {
+		p.inheritLocked(e.next, e)
+	}
 	e.speculative, e.keep = false, nil
 	p.moveLocked(e, yolo.Draining, nil)
+	if e.next != nil {
+		p.passOnLocked(e)
+	}
 	if e.leases == 0 && !e.busy() {
 		p.closeLocked(e)
 	}

@@ -41,7 +41,10 @@ type machine struct {
 	// coolsBeside lets a model be cooled while it runs, which a Session must stand and
 	// the pool never does.
 	coolsBeside bool
-	childOf     map[string]int64 // memory that preparing takes; not in it: prepared
+	revisions   bool                 // a model may be open twice, as after a change and back, or a removal and back
+	revised     map[string]pool.Cost // of a model@revision, where it is another than the model's
+	bad         map[string]bool      // revisions, as model@revision, that cannot be opened
+	childOf     map[string]int64     // memory that preparing takes; not in it: prepared
 
 	mu        sync.Mutex
 	total     int64       // resident, without arena and buffers
@@ -54,7 +57,8 @@ type machine struct {
 	buffers   int64       // buffers held
 	peak      int64
 	opens     map[string]int
-	sessions  map[string]*session
+	sessions  map[*session]bool
+	opening   map[string]bool
 	prepared  map[string]bool
 }
 
@@ -62,7 +66,7 @@ func newMachine(t *testing.T, budget int64) *machine {
 	return &machine{
 		t: t, budget: budget, load: time.Second,
 		costs: make(map[string]pool.Cost), opens: make(map[string]int),
-		sessions: make(map[string]*session), prepared: make(map[string]bool), widths: make(map[int]int),
+		sessions: make(map[*session]bool), opening: make(map[string]bool), prepared: make(map[string]bool), widths: make(map[int]int),
 	}
 }
 
@@ -172,12 +176,20 @@ func (m *machine) forget(id string) {
 	delete(m.prepared, id)
 }
 
+// costOf is what y takes: what its revision does, where that is another than the model's.
+func (m *machine) costOf(y *yolo.Model) pool.Cost {
+	if c, ok := m.revised[y.ID+"@"+y.Rev]; ok {
+		return c
+	}
+	return m.costs[y.ID]
+}
+
 // Cost implements pool.Engine.
 func (m *machine) Cost(y *yolo.Model) (pool.Cost, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	_, unprepared := m.childOf[y.ID]
-	return m.costs[y.ID], !unprepared || m.prepared[y.ID]
+	return m.costOf(y), !unprepared || m.prepared[y.ID]
 }
 
 // PrepareCost implements pool.Engine: half of what it really takes.
@@ -204,7 +216,7 @@ func (m *machine) Prepare(ctx context.Context, y *yolo.Model, memory int64, _ bo
 
 // Open implements pool.Engine.
 func (m *machine) Open(ctx context.Context, y *yolo.Model, threads int) (pool.Session, error) {
-	c := m.costs[y.ID]
+	c := m.costOf(y)
 	m.mu.Lock()
 	if _, ok := m.childOf[y.ID]; ok && !m.prepared[y.ID] {
 		m.mu.Unlock()
@@ -212,7 +224,17 @@ func (m *machine) Open(ctx context.Context, y *yolo.Model, threads int) (pool.Se
 	}
 	m.opens[y.ID]++
 	n := m.opens[y.ID]
-	if m.sessions[y.ID] != nil {
+	if m.opening[y.ID] && !m.revisions {
+		m.t.Errorf("%s: opened twice at once", y.ID)
+	}
+	m.opening[y.ID] = true
+	same := 0
+	for s := range m.sessions {
+		if s.id == y.ID && s.rev == y.Rev {
+			same++
+		}
+	}
+	if same > 0 && !m.revisions {
 		m.t.Errorf("%s: opened twice", y.ID)
 	}
 	loading := c.Mapped + max(c.Private, c.LoadPeak)
@@ -229,21 +251,26 @@ func (m *machine) Open(ctx context.Context, y *yolo.Model, threads int) (pool.Se
 	if err == nil && m.fail != nil {
 		err = m.fail(y.ID, n)
 	}
+	if err == nil && m.bad[y.ID+"@"+y.Rev] {
+		err = errors.New("bad revision")
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	delete(m.opening, y.ID)
 	if err != nil {
 		m.takeLocked(-loading, "failed")
 		return nil, err
 	}
 	m.takeLocked(c.Mapped+c.Private-loading, "opened")
-	s := &session{m: m, id: y.ID, cost: c, warm: true, open: map[int]int{threads: 0}}
-	m.sessions[y.ID] = s
+	s := &session{m: m, id: y.ID, rev: y.Rev, cost: c, warm: true, open: map[int]int{threads: 0}}
+	m.sessions[s] = true
 	return s, nil
 }
 
 type session struct {
 	m       *machine
 	id      string
+	rev     string
 	cost    pool.Cost
 	warm    bool
 	running int
@@ -286,7 +313,7 @@ func (s *session) Run(ctx context.Context, threads int, _ []yolo.Tensor, use fun
 		job.time = m.run
 	}
 	takes, ok := m.takes[s.id]
-	if !ok {
+	if !ok || s.rev != "" {
 		takes = s.cost.Run
 	}
 	m.inUse += takes
@@ -377,7 +404,7 @@ func (s *session) Close() error {
 		s.m.t.Errorf("%s: closed twice or while it runs", s.id)
 	}
 	s.closed = true
-	delete(s.m.sessions, s.id)
+	delete(s.m.sessions, s)
 	back := s.cost.Private * int64(len(s.open))
 	if s.warm {
 		back += s.cost.Mapped

@@ -42,8 +42,8 @@ type Engine interface {
 	// PrepareCost predicts the memory Prepare needs.
 	PrepareCost(m *yolo.Model) int64
 	// Open loads m, which is prepared; ErrNotPrepared says that it no longer is.
-	// It is never called twice at once for one model; ctx ends
-	// when the pool closes, not when a caller leaves. Runs take so many threads.
+	// It is never called twice at once for one model, unless that was removed and came back
+	// (Pool.Remove); ctx ends when the pool closes, not when a caller leaves. Runs take so many threads.
 	Open(ctx context.Context, m *yolo.Model, threads int) (Session, error)
 }
 
@@ -150,20 +150,22 @@ type Pool struct {
 
 	mu        sync.Mutex
 	closed    bool
-	entries   map[string]*entry // by model id; only those that were ever asked for
-	loads     []*entry          // that wait to be loaded, in order
-	loading   int               // loads and preparations under way
-	ahead     int               // preparations that nobody waits for
-	working   []*request        // that wait for working memory, in order
-	active    int               // reservations held now
-	running   int               // those of them that run a model
-	runs      shared            // the arena: what they reserve of it, and what it holds
-	works     shared            // the same of the buffers
-	turns     []*turn           // that wait for cores, in order
-	computing int               // cores that runs compute on now
-	short     time.Time         // when a request last waited for memory that runs hold
-	spread    float64           // how much more than they reserve runs beside each other were seen to take; 0: not yet
-	alone     *request          // it began to run with an empty arena, and no other began since
+	entries   map[string]*entry      // by model id, only those that were ever asked for; others under keys of their own
+	keys      int                    // of such keys given out
+	inForce   map[string]*yolo.Model // revisions that replaced others, by id; nil: removed
+	loads     []*entry               // that wait to be loaded, in order
+	loading   int                    // loads and preparations under way
+	ahead     int                    // preparations that nobody waits for
+	working   []*request             // that wait for working memory, in order
+	active    int                    // reservations held now
+	running   int                    // those of them that run a model
+	runs      shared                 // the arena: what they reserve of it, and what it holds
+	works     shared                 // the same of the buffers
+	turns     []*turn                // that wait for cores, in order
+	computing int                    // cores that runs compute on now
+	short     time.Time              // when a request last waited for memory that runs hold
+	spread    float64                // how much more than they reserve runs beside each other were seen to take; 0: not yet
+	alone     *request               // it began to run with an empty arena, and no other began since
 	shrinking bool
 	residue   int64     // slack that the last shrink left; a request that ends may change that
 	leases    int       // held now, over all models
@@ -220,7 +222,7 @@ func New(o Options) (*Pool, error) {
 	if o.Policy == nil {
 		o.Policy = CostAware
 	}
-	p := &Pool{o: o, entries: make(map[string]*entry), drained: make(chan struct{})}
+	p := &Pool{o: o, entries: make(map[string]*entry), inForce: make(map[string]*yolo.Model), drained: make(chan struct{})}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	return p, nil
 }

@@ -31,11 +31,19 @@ func (p *Pool) helpRequestLocked(r *request) bool {
 // helpLoadLocked makes room for the head of the load line; an error says why
 // there can never be enough.
 func (p *Pool) helpLoadLocked(e *entry) error {
+	if e.replaces != nil {
+		if err := p.helpSuccessorLocked(e); err != nil || e.replaces != nil {
+			return err
+		}
+	}
 	need := p.loadNeed(e)
 	if whole := p.wholeNeed(e); p.fixedLocked(e)+whole > p.o.Ledger.Budget() {
 		return p.tooBig(e, whole)
 	}
 	if deficit := need - p.o.Ledger.Free() - p.comingLocked() - p.drainingLocked(); deficit > 0 && !p.reclaimLocked(deficit, e, nil) {
+		if e.only { // it is not worth taking a model in use away, nor holding up others
+			return p.noRoom(e, need)
+		}
 		if deficit > p.endingLocked(e) && !p.drainBusyLocked(deficit, e) && p.stuckLocked() {
 			return p.noRoom(e, need)
 		}

@@ -221,8 +221,13 @@ func (p *Pool) overcommitLocked(e *entry, without ...*entry) int64 {
 func (p *Pool) prepareLocked(e *entry) {
 	room := p.loadNeed(e)
 	p.o.Ledger.Charge(ledger.Preparing, room)
+	ctx, stop := context.WithCancel(p.ctx)
+	if e.only {
+		e.stop = stop
+	}
 	p.work.Go(func() {
-		err := p.guard(e, func() error { return p.o.Engine.Prepare(p.ctx, e.model, room, false) })
+		defer stop()
+		err := p.guard(e, func() error { return p.o.Engine.Prepare(ctx, e.model, room, e.only) })
 		cost, prepared := p.o.Engine.Cost(e.model)
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -245,6 +250,14 @@ func (p *Pool) prepareLocked(e *entry) {
 
 // againLocked puts e back to the front of the load line, for its next step.
 func (p *Pool) againLocked(e *entry) {
+	switch {
+	case e.only && e.prepared:
+		p.dropLocked(e, nil)
+		return
+	case e.replaces != nil && !e.prepared: // the old one serves meanwhile
+		p.dropLocked(e, ErrNotPrepared)
+		return
+	}
 	if len(e.waiters) == 0 {
 		p.moveLocked(e, yolo.Unloaded, nil)
 		return
@@ -296,9 +309,12 @@ func (p *Pool) loadLocked(ctx context.Context, e *entry) func() {
 func (p *Pool) readyLocked(e *entry, s Session, took time.Duration) {
 	p.o.Log.Info(fmt.Sprintf("Initialized inference session for model ID %d", e.model.Index),
 		"model", e.model.ID, "took", took.Round(100*time.Microsecond))
-	p.decideLoadedLocked(e, took)
+	if !e.retired {
+		p.decideLoadedLocked(e, took)
+	}
 	p.order++
 	e.session, e.order, e.loadTook, e.loadedAt, e.lastUsed = s, p.order, took, time.Now(), time.Now()
+	e.before = nil
 	e.failures, e.err, e.warm, e.rigid = 0, nil, true, false
 	e.total.loads++
 	if e.speculative = p.preheat.entry == e; e.speculative {
@@ -306,13 +322,23 @@ func (p *Pool) readyLocked(e *entry, s Session, took time.Duration) {
 	}
 	p.o.Ledger.Charge(ledger.Mapped, e.cost.Mapped)
 	p.o.Ledger.Charge(ledger.Private, e.cost.Private)
+	replaced := e.replaces != nil
+	if replaced && !p.closed {
+		p.succeedLocked(e)
+		e.before = nil
+	}
 	p.moveLocked(e, yolo.Ready, nil)
 	if p.closed { // Close is about to take the session
 		p.answerLocked(e, errClosed())
 		return
 	}
 	p.answerLocked(e, nil)
-	if e.leases == 0 {
+	switch {
+	case e.retired: // removed meanwhile
+		p.retireLocked(e, "removed")
+	case replaced:
+		p.expireLocked() // its keep-alive goes on
+	case e.leases == 0:
 		p.unusedLocked(e)
 	}
 	if p.leases == 0 {

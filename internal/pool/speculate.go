@@ -34,13 +34,14 @@ type preheat struct {
 // nothing to do: the model is in memory or on its way, or would be closed at once.
 // ErrNotPrepared says that Ahead must come first.
 func (p *Pool) Speculate(ctx context.Context, m *yolo.Model) (*Lease, error) {
-	cost, prepared := p.o.Engine.Cost(m)
-	p.mu.Lock()
+	e, cost, prepared, err := p.lockEntry(m)
+	if err != nil {
+		return nil, err
+	}
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, errClosed()
 	}
-	e := p.entryLocked(m)
 	switch {
 	case e.state == yolo.Failed && time.Now().Before(e.retryAt):
 		return nil, e.err

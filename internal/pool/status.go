@@ -17,7 +17,7 @@ func (p *Pool) Loaded() []*yolo.Model {
 	defer p.mu.Unlock()
 	var found []*entry
 	for _, e := range p.entries {
-		if e.session != nil {
+		if e.session != nil && !e.retired {
 			found = append(found, e)
 		}
 	}
@@ -35,6 +35,9 @@ func (p *Pool) Status() []yolo.Status {
 	defer p.mu.Unlock()
 	var out []yolo.Status
 	for _, e := range p.entries {
+		if e.retired || e.replaces != nil {
+			continue // to those who ask it is one model
+		}
 		s := yolo.Status{
 			Model: e.model, State: e.state, Warm: e.warm, Pinned: e.pinned, Speculative: e.speculative, Leases: e.leases, Waiting: len(e.waiters),
 			Hits: e.hits, Loads: e.total.loads, Evictions: e.total.evictions, LastUsed: e.lastUsed, LoadTook: e.loadTook, RunTook: e.runTook, Ran: e.cost.Ran, Err: e.err,
@@ -169,11 +172,12 @@ func (e *entry) unloadable() error {
 // Pins that would leave too little for m's runs, or for another model to be loaded and
 // run, are refused.
 func (p *Pool) Pin(m *yolo.Model) error {
-	c, ok := p.o.Engine.Cost(m)
 	all := p.costs()
-	p.mu.Lock()
+	e, c, ok, err := p.lockEntry(m)
+	if err != nil {
+		return err
+	}
 	defer p.mu.Unlock()
-	e := p.entryLocked(m)
 	if e.pinned {
 		return nil
 	}
@@ -236,7 +240,7 @@ func (p *Pool) Unpin(m *yolo.Model) {
 func (p *Pool) fixedLocked(except *entry) int64 {
 	n := p.o.Ledger.Fixed()
 	for _, e := range p.entries {
-		if e.pinned && e != except {
+		if e.pinned && e != except && (except == nil || e != except.replaces) {
 			n += e.cost.Mapped + e.cost.Private
 		}
 	}

@@ -49,6 +49,14 @@ func storm(t *testing.T, seed uint64) {
 			m.childOf[id] = 50 + int64(r.IntN(150))
 		}
 	}
+	m.revisions, m.revised, m.bad = true, make(map[string]pool.Cost), make(map[string]bool)
+	for id := range len(m.costs) {
+		for rev := range 3 {
+			of := fmt.Sprintf("%d@%d", id, rev)
+			m.revised[of] = cost(20+int64(r.IntN(150)), 10+int64(r.IntN(80)))
+			m.bad[of] = r.IntN(6) == 0
+		}
+	}
 	if r.IntN(2) == 0 {
 		m.residue = int64(r.IntN(15))
 	}
@@ -78,6 +86,7 @@ func storm(t *testing.T, seed uint64) {
 		o.Idle, o.IdleAfter = m.Shrink, 30*time.Millisecond
 	}
 	told := hooks(t, &o)
+	told.revisions = true
 	p := m.newPool(o)
 	var callers sync.WaitGroup
 	for range 12 {
@@ -111,9 +120,9 @@ func caller(t *testing.T, p *pool.Pool, m *machine, r *rand.Rand) {
 			ctx, cancel = context.WithTimeout(t.Context(), time.Duration(r.IntN(10))*10*time.Millisecond)
 		}
 		id := fmt.Sprint(min(r.IntN(8), r.IntN(8)) % len(m.costs))
-		switch r.IntN(20) {
+		switch r.IntN(24) {
 		case 0:
-			if err := p.Pin(model(id)); err != nil && yolo.CodeOf(err) != yolo.NoRoom {
+			if err := p.Pin(model(id)); err != nil && yolo.CodeOf(err) != yolo.NoRoom && yolo.CodeOf(err) != yolo.NotFound {
 				t.Error(err)
 			}
 		case 1, 2:
@@ -128,7 +137,17 @@ func caller(t *testing.T, p *pool.Pool, m *machine, r *rand.Rand) {
 			_ = p.Plan(model(id), []yolo.Action{yolo.Load, yolo.Unload, yolo.Pin, yolo.Unpin}[r.IntN(4)])
 			if l, _, err := p.AcquireWithin(ctx, model(id), 0); err == nil {
 				l.Release()
-			} else if yolo.CodeOf(err) != yolo.Unavailable {
+			} else if yolo.CodeOf(err) != yolo.Unavailable && yolo.CodeOf(err) != yolo.NotFound {
+				allowed(t, err)
+			}
+		case 9, 10:
+			revise(ctx, t, p, id, fmt.Sprint(r.IntN(3)))
+		case 11:
+			p.Remove(model(id))
+			time.Sleep(time.Duration(r.IntN(4)) * 10 * time.Millisecond)
+			revise(ctx, t, p, id, "")
+		case 12:
+			if err := p.Prepare(ctx, model(id)); err != nil {
 				allowed(t, err)
 			}
 		case 6, 7:
@@ -152,6 +171,14 @@ func caller(t *testing.T, p *pool.Pool, m *machine, r *rand.Rand) {
 		}
 		cancel()
 		time.Sleep(time.Duration(r.IntN(4)) * 10 * time.Millisecond)
+	}
+}
+
+// revise puts another revision of a model in force.
+func revise(ctx context.Context, t *testing.T, p *pool.Pool, id, rev string) {
+	err := p.Replace(ctx, &yolo.Model{ID: id, Rev: rev})
+	if err != nil && yolo.CodeOf(err) != yolo.Conflict {
+		allowed(t, err)
 	}
 }
 
@@ -188,9 +215,9 @@ func guess(ctx context.Context, t *testing.T, p *pool.Pool, id string, warm bool
 // allowed are the refusals that a storm provokes.
 func allowed(t *testing.T, err error) {
 	switch yolo.CodeOf(err) {
-	case yolo.Deadline, yolo.Canceled, yolo.TooBig, yolo.NoRoom, yolo.TooLarge:
+	case yolo.Deadline, yolo.Canceled, yolo.TooBig, yolo.NoRoom, yolo.TooLarge, yolo.NotFound:
 	default:
-		if err.Error() != "bad luck" && !errors.Is(err, pool.ErrMemory) {
+		if err.Error() != "bad luck" && err.Error() != "bad revision" && !errors.Is(err, pool.ErrNotPrepared) && !errors.Is(err, pool.ErrMemory) {
 			t.Error(err)
 		}
 	}
