@@ -52,11 +52,8 @@ func bodyShare(c *config.Config, budget int64) int64 {
 func newLedger(c *config.Config) (*ledger.Ledger, error) {
 	n := budget(c)
 	bodies := bodyShare(c, n)
-	if least := baseMemory + bodies + workingRoom + smallModel; n < least {
-		return nil, &config.UsageError{Setting: "MAX_MEMORY_MB",
-			Msg: fmt.Sprintf("a budget of %d MiB is too small: lazyolo itself needs %d, requests %d (MAX_QUEUE_MB), and a small model the rest of %d",
-				n/mib, baseMemory/mib, bodies/mib, least/mib),
-			Hint: "raise MAX_MEMORY_MB or the memory limit"}
+	if err := enough(n, bodies); err != nil {
+		return nil, err
 	}
 	if c.SaveAnnotated {
 		bodies += pictureShare(n)
@@ -68,6 +65,18 @@ func newLedger(c *config.Config) (*ledger.Ledger, error) {
 	// collections; pixels and tensors lie outside of it.
 	debug.SetMemoryLimit(goMemory + bodies)
 	return l, nil
+}
+
+// enough refuses a budget in which nothing could be served.
+func enough(budget, bodies int64) error {
+	least := baseMemory + bodies + workingRoom + smallModel
+	if budget >= least {
+		return nil
+	}
+	return &config.UsageError{Setting: "MAX_MEMORY_MB",
+		Msg: fmt.Sprintf("a budget of %d MiB is too small: lazyolo itself needs %d, requests %d (MAX_QUEUE_MB), and a small model the rest of %d",
+			budget/mib, baseMemory/mib, bodies/mib, least/mib),
+		Hint: "raise MAX_MEMORY_MB or the memory limit"}
 }
 
 // room waits for the memory that drawing an annotated picture takes.
@@ -100,11 +109,18 @@ func (s *server) watchLimit(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if n := budget(s.c); n != s.ledger.Budget() {
-			s.log.Info("the memory limit changed", "budget_mb", n/mib, "before_mb", s.ledger.Budget()/mib)
-			s.ledger.SetBudget(n)
-			s.ledger.Set(ledger.Base, baseMemory+margin(n))
-			s.pool.BudgetChanged()
-		}
+		s.followLimit()
+	}
+}
+
+// followLimit brings the budget in line with the setting and the system.
+func (s *server) followLimit() {
+	s.limiting.Lock()
+	defer s.limiting.Unlock()
+	if n := budget(s.now.Load()); n != s.ledger.Budget() {
+		s.log.Info("the memory limit changed", "budget_mb", n/mib, "before_mb", s.ledger.Budget()/mib)
+		s.ledger.SetBudget(n)
+		s.ledger.Set(ledger.Base, baseMemory+margin(n))
+		s.pool.BudgetChanged()
 	}
 }

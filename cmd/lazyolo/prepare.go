@@ -20,7 +20,7 @@ func prepareModels(ctx context.Context, c *config.Config, s sys) error {
 	if c.Origin("LOG_LEVEL").Source == config.Default {
 		c.LogLevel = slog.LevelWarn // progress is told on stdout
 	}
-	log := newLogger(c, s.stderr)
+	log := newLogger(c, s.stderr, c.LogLevel)
 	models, _, err := openModels(c, log)
 	if err != nil {
 		return err

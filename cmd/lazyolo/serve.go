@@ -32,6 +32,7 @@ import (
 	"lazyolo/internal/simulate"
 	"lazyolo/internal/turbojpeg"
 	"lazyolo/internal/usage"
+	"lazyolo/yolo"
 )
 
 // idleAfter is how long after the last request memory is given back.
@@ -43,7 +44,9 @@ func serve(ctx context.Context, c *config.Config, s sys) error {
 	if len(c.Args) > 0 {
 		return &config.UsageError{Setting: "serve", Msg: fmt.Sprintf("serve takes no arguments, got %q", c.Args[0])}
 	}
-	log := newLogger(c, s.stderr)
+	level := new(slog.LevelVar)
+	level.Set(c.LogLevel)
+	log := newLogger(c, s.stderr, level)
 	for _, w := range c.Warnings {
 		log.Warn(w)
 	}
@@ -51,6 +54,7 @@ func serve(ctx context.Context, c *config.Config, s sys) error {
 	if err != nil {
 		return err
 	}
+	srv.level = level
 	return errors.Join(srv.run(ctx, s), srv.close())
 }
 
@@ -76,10 +80,20 @@ type server struct {
 	doors       doors
 	metrics     http.Handler // of /metrics at ADMIN_ADDR; nil: none
 	admin       *http.Server // nil: no ADMIN_ADDR
+
+	events *httpapi.Events
+
+	now      atomic.Pointer[config.Config] // settings as of the last SIGHUP; c's until then
+	level    *slog.LevelVar
+	limiting sync.Mutex         // one change of the budget at a time
+	ask      chan struct{}      // a look at the models folder
+	pace     chan time.Duration // MODEL_POLL, when it changes
+	slot     chan struct{}      // held by who prepares a changed model
 }
 
 func newServer(c *config.Config, log *slog.Logger) (*server, error) {
-	s := &server{c: c, log: log, conns: access.NewConns(c.MaxConnections)}
+	s := &server{c: c, log: log, conns: access.NewConns(c.MaxConnections), events: httpapi.NewEvents(), ask: make(chan struct{}, 1), pace: make(chan time.Duration, 1), slot: make(chan struct{}, 1)}
+	s.now.Store(c)
 	var err error
 	if s.guard, err = newGuard(c, log); err != nil {
 		return nil, err
@@ -107,15 +121,14 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 			return nil, hinted{err, "set TRACE_FILE to a file that can be written, or leave it out"}
 		}
 	}
-	events := httpapi.NewEvents()
-	if s.pool, err = s.newPool(events); err != nil {
+	if s.pool, err = s.newPool(s.events); err != nil {
 		return nil, err
 	}
 	o := httpapi.Options{
 		Log: log, MaxBody: c.MaxBody, UploadTimeout: c.UploadTimeout, RequestTimeout: c.RequestTimeout,
 		ModelVersion: c.ModelVersion, CacheDisabled: c.LRUCache != nil && !*c.LRUCache,
 		MemoryCheckInterval: c.MemoryCheckInterval, Health: s.health, Memory: s.memory,
-		Residents: s.pool, Events: events, BodyShare: bodyShare(c, s.ledger.Budget()), Origin: allowedOrigin(c),
+		Residents: s.pool, Events: s.events, BodyShare: bodyShare(c, s.ledger.Budget()), Origin: allowedOrigin(c),
 	}
 	pictures := &imaging.Codec{MaxPixels: c.MaxPixels, JPEG: &turbojpeg.Library{Buffers: s.engine.Store()}, Fast: c.Decode == config.DecodeFast,
 		Buffers: s.engine.Store()}
@@ -142,7 +155,7 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 	}
 	s.doors = doors{rf, {Handler: old, scope: old.Scope}}
 	s.http = s.newHTTP(s.doors, s.doors.scope, s.conns)
-	s.http.RegisterOnShutdown(events.Close)
+	s.http.RegisterOnShutdown(s.events.Close)
 	return s, nil
 }
 
@@ -194,6 +207,9 @@ func (s *server) run(ctx context.Context, out sys) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	reloads := make(chan os.Signal, 1)
+	signal.Notify(reloads, syscall.SIGHUP)
+	defer signal.Stop(reloads)
 
 	n := len(s.models.All())
 	s.log.Info(fmt.Sprintf("Setting up lazy loading for up to %d inference sessions", n))
@@ -218,6 +234,8 @@ func (s *server) run(ctx context.Context, out sys) error {
 	defer background.Wait()
 	background.Go(func() { s.warmUp(ctx) })
 	background.Go(func() { s.watchLimit(ctx) })
+	background.Go(func() { s.watchModels(ctx) })
+	background.Go(func() { s.watchReloads(ctx, reloads) })
 	background.Go(func() { s.usage.Keep(ctx, s.pool.Status) })
 	if s.c.Preheat == config.PreheatAuto {
 		background.Go(func() { s.usage.Preheat(ctx, s.loadAhead) })
@@ -311,17 +329,8 @@ func (s *server) prepareAll(ctx context.Context) {
 		m := left[0]
 		left = left[1:]
 		done, err := s.pool.Ahead(ctx, m)
-		if err != nil && ctx.Err() == nil && !errors.Is(err, prepare.ErrTakenOver) {
-			s.log.Warn("cannot prepare model ahead of its use", "model", m.ID, "err", err)
-		}
-		if done && err == nil {
-			if info, ok := s.engine.Cache().Known(m); ok {
-				if err := cannotServe(m, info); err != nil {
-					s.log.Warn("this model will not load", "model", m.ID, "err", err)
-				}
-			}
-		}
 		if done || err != nil {
+			s.tellPrepared(ctx, m, err)
 			continue
 		}
 		left = append(left, m) // after the others: they may be smaller
@@ -332,6 +341,23 @@ func (s *server) prepareAll(ctx context.Context) {
 		}
 	}
 	s.engine.Rest()
+}
+
+// tellPrepared tells how a preparation that nobody waited for ended, unless all is well.
+func (s *server) tellPrepared(ctx context.Context, m *yolo.Model, err error) {
+	switch {
+	case errors.Is(err, prepare.ErrTakenOver) || ctx.Err() != nil:
+	case err != nil:
+		s.log.Warn("cannot prepare model ahead of its use", "model", m.ID, "err", err)
+	default:
+		info, ok := s.engine.Cache().Known(m)
+		if !ok {
+			return
+		}
+		if err := cannotServe(m, info); err != nil {
+			s.log.Warn("this model will not load", "model", m.ID, "err", err)
+		}
+	}
 }
 
 func (s *server) health() httpapi.Health {

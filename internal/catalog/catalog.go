@@ -20,7 +20,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"strconv"
+	"sync/atomic"
 
 	"lazyolo/yolo"
 )
@@ -35,13 +37,18 @@ type Options struct {
 	Log       *slog.Logger // problems, moves and warnings; nil: nobody is told
 }
 
-// A Catalog is the list of models as Open found it. Its methods do not block,
-// do no I/O and may be called concurrently. The models are shared: they must
-// not be changed.
+// A Catalog is the list of models as Open found it, and Watch since. Its methods, save
+// Watch, do not block, do no I/O and may be called concurrently. The models are shared:
+// they must not be changed.
 type Catalog struct {
-	// Everything is behind one pointer so that reading the folder again can
-	// replace all of it at once.
-	snap *snapshot
+	o     Options
+	dir   string            // the models folder, absolute, links not resolved
+	alone bool              // it is itself the only model folder
+	id    string            // of that model
+	first map[string]folder // as Open read them
+
+	// What the folder holds is behind one pointer, so that all of it is replaced at once.
+	snap atomic.Pointer[snapshot]
 }
 
 // A snapshot is one complete reading of the folder.
@@ -106,11 +113,16 @@ func Open(o Options) (*Catalog, error) {
 	}
 	s := &snapshot{problems: found.problems}
 	s.number(found.entries)
+	for _, m := range s.models {
+		withHeads(m)
+	}
 	s.index()
 	for _, p := range s.problems {
-		o.Log.Error("skip model folder", "folder", p.Folder, "field", p.Field, "problem", p.Msg, "remedy", p.Remedy)
+		tellProblem(o.Log, p)
 	}
-	s.warnNumericNames(o.Log)
+	for _, m := range s.models {
+		s.warnNumericName(o.Log, m)
+	}
 	if o.StateDir != "" {
 		s.moved = compareState(o, found.dir, s.models)
 	}
@@ -122,39 +134,47 @@ func Open(o Options) (*Catalog, error) {
 		o.Log.Warn("model id changed since the last run", "folder", m.Folder, "from", m.From, "to", m.To,
 			"hint", fmt.Sprintf("id: %d in its labels.yaml keeps the old one", m.From))
 	}
-	return &Catalog{snap: s}, nil
+	c := &Catalog{o: o, dir: found.dir, alone: found.alone, id: filepath.Base(found.dir), first: found.folders}
+	c.snap.Store(s)
+	return c, nil
+}
+
+func tellProblem(log *slog.Logger, p Problem) {
+	log.Error("skip model folder", "folder", p.Folder, "field", p.Field, "problem", p.Msg, "remedy", p.Remedy)
 }
 
 // All returns the models in ascending Index. The slice must not be changed.
-func (c *Catalog) All() []*yolo.Model { return c.snap.models }
+func (c *Catalog) All() []*yolo.Model { return c.snap.Load().models }
 
 // Model returns the model with this id: a folder's name or, where no folder
 // has that name, a decimal Index. "NAME/one2one" is the OtherHead of a checkpoint
 // ("NAME/one2many" where labels.yaml takes the former).
 func (c *Catalog) Model(id string) (*yolo.Model, bool) {
-	if m, ok := c.snap.byID[id]; ok {
+	s := c.snap.Load()
+	if m, ok := s.byID[id]; ok {
 		return m, true
 	}
 	n, err := strconv.Atoi(id)
 	if err != nil || strconv.Itoa(n) != id {
 		return nil, false
 	}
-	return c.ByIndex(n)
+	m, ok := s.byIndex[n]
+	return m, ok
 }
 
 // ByIndex returns the model with this Index. The old API's model_id means
 // exactly this, also where a folder's name is another model's number.
 func (c *Catalog) ByIndex(n int) (*yolo.Model, bool) {
-	m, ok := c.snap.byIndex[n]
+	m, ok := c.snap.Load().byIndex[n]
 	return m, ok
 }
 
 // Problems returns the folders that are not served, in natural order.
-func (c *Catalog) Problems() []Problem { return c.snap.problems }
+func (c *Catalog) Problems() []Problem { return c.snap.Load().problems }
 
-// Moved returns the folders whose numbers differ from the last run's, in
+// Moved returns the folders whose numbers differed from the last run's at the start, in
 // natural order.
-func (c *Catalog) Moved() []Move { return c.snap.moved }
+func (c *Catalog) Moved() []Move { return c.snap.Load().moved }
 
 func (s *snapshot) index() {
 	s.byID = make(map[string]*yolo.Model, len(s.models))
@@ -162,10 +182,16 @@ func (s *snapshot) index() {
 	for _, m := range s.models {
 		s.byID[m.ID] = m
 		s.byIndex[m.Index] = m
-		if m.IsCheckpoint() {
-			m.OtherHead = otherHead(m)
+		if m.OtherHead != nil {
 			s.byID[m.OtherHead.ID] = m.OtherHead
 		}
+	}
+}
+
+// withHeads completes a new model that has its number.
+func withHeads(m *yolo.Model) {
+	if m.IsCheckpoint() {
+		m.OtherHead = otherHead(m)
 	}
 }
 
@@ -180,17 +206,15 @@ func otherHead(m *yolo.Model) *yolo.Model {
 	return &other
 }
 
-// warnNumericNames tells of folders called like another model's number: a
-// client that means the one would be given the other.
-func (s *snapshot) warnNumericNames(log *slog.Logger) {
-	for _, m := range s.models {
-		n, err := strconv.Atoi(m.ID)
-		if err != nil || n == m.Index || strconv.Itoa(n) != m.ID {
-			continue
-		}
-		if other, ok := s.byIndex[n]; ok {
-			log.Warn("model folder is called like another model's id", "folder", m.ID, "id", m.Index, "other", other.ID,
-				"hint", "rename it, or write id: "+m.ID+" in its labels.yaml")
-		}
+// warnNumericName tells of a folder called like another model's number: a client
+// that means the one would be given the other.
+func (s *snapshot) warnNumericName(log *slog.Logger, m *yolo.Model) {
+	n, err := strconv.Atoi(m.ID)
+	if err != nil || n == m.Index || strconv.Itoa(n) != m.ID {
+		return
+	}
+	if other, ok := s.byIndex[n]; ok {
+		log.Warn("model folder is called like another model's id", "folder", m.ID, "id", m.Index, "other", other.ID,
+			"hint", "rename it, or write id: "+m.ID+" in its labels.yaml")
 	}
 }

@@ -15,15 +15,15 @@ import (
 // fit, and reading it stays a matter of a second.
 const maxLabels = 4 << 20
 
-// readLabels returns the content of a folder's labels.yaml. A pipe or device of
+// readLabels returns the content of a folder's labels.yaml, and its stamp from before. A pipe or device of
 // that name is refused unopened: it could block forever.
-func (r *reader) readLabels(dir string) ([]byte, *Problem) {
+func (r *reader) readLabels(dir string) ([]byte, stamp, *Problem) {
 	if _, err := os.Lstat(filepath.Join(dir, labelsFile)); errors.Is(err, fs.ErrNotExist) {
 		p := &Problem{Field: labelsFile, Msg: "is missing", Remedy: "add one, or move the folder out of the models folder"}
 		if _, err := os.Lstat(filepath.Join(dir, "labels.yml")); err == nil {
 			p.Remedy = "rename labels.yml to " + labelsFile
 		}
-		return nil, p
+		return nil, stamp{}, p
 	}
 	path, info, p := r.follow(dir, labelsFile)
 	if p == nil {
@@ -31,20 +31,20 @@ func (r *reader) readLabels(dir string) ([]byte, *Problem) {
 	}
 	if p != nil {
 		p.Field = labelsFile
-		return nil, p
+		return nil, stamp{}, p
 	}
 	tooLarge := &Problem{Field: labelsFile, Msg: fmt.Sprintf("is larger than %d MiB", maxLabels>>20), Remedy: "make it smaller: class names and a description are all it needs"}
 	if info.Size() > maxLabels {
-		return nil, tooLarge
+		return nil, newStamp(info), tooLarge
 	}
 	data, err := readLimited(path, info.Size(), maxLabels)
 	if err != nil {
-		return nil, &Problem{Field: labelsFile, Msg: "cannot be read: " + cause(err), Remedy: "make it readable for the user that lazyolo runs as"}
+		return nil, newStamp(info), &Problem{Field: labelsFile, Msg: "cannot be read: " + cause(err), Remedy: "make it readable for the user that lazyolo runs as"}
 	}
 	if len(data) > maxLabels {
-		return nil, tooLarge
+		return nil, newStamp(info), tooLarge
 	}
-	return data, nil
+	return data, newStamp(info), nil
 }
 
 // readLimited reads a file of about size bytes, and no more than one byte

@@ -45,6 +45,11 @@ func (s *snapshot) number(entries []entry) {
 		s.models = append(s.models, e.model)
 		next++
 	}
+	s.sort()
+}
+
+// sort puts models and problems in their orders.
+func (s *snapshot) sort() {
 	slices.SortFunc(s.models, func(a, b *yolo.Model) int { return cmp.Compare(a.Index, b.Index) })
 	slices.SortStableFunc(s.problems, func(a, b Problem) int { return natural(a.Folder, b.Folder) })
 }

@@ -27,6 +27,8 @@ type found struct {
 	dir      string // absolute, links not resolved: its name stays when a link moves on
 	entries  []entry
 	problems []Problem
+	folders  map[string]folder // by name
+	alone    bool              // the folder itself is the only model
 }
 
 // scan reads the models folder: its model folders or, in the old server's
@@ -36,14 +38,15 @@ func scan(o Options) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &found{dir: dir}
+	f := &found{dir: dir, folders: make(map[string]folder)}
 	r := newReader(root, o)
 	alone := slices.ContainsFunc(items, func(e fs.DirEntry) bool { return e.Name() == labelsFile && !e.IsDir() })
 	folders := candidates(items)
 	if alone && f.single(r, o, folders) {
 		return f, nil
 	}
-	for _, x := range r.folders(folders) {
+	for i, x := range r.folders(folders) {
+		f.folders[folders[i].Name()] = newFolder(x)
 		switch {
 		case x.problem != nil:
 			f.problems = append(f.problems, *x.problem)
@@ -117,12 +120,15 @@ func (f *found) single(r *reader, o Options, folders []fs.DirEntry) bool {
 				"hint", "move its "+labelsFile+" and weights into a folder of their own")
 		}
 		f.entries = []entry{x.entry}
+
 	case inside > 0:
 		o.Log.Warn("ignore labels.yaml beside model folders", "dir", o.Dir, "problem", x.problem.String())
 		return false
 	default:
 		f.problems = []Problem{*x.problem}
 	}
+	f.alone = true
+	f.folders[id] = newFolder(x)
 	return true
 }
 
@@ -131,6 +137,8 @@ func (f *found) single(r *reader, o Options, folders []fs.DirEntry) bool {
 type reading struct {
 	entry
 	problem *Problem
+	ref     string // model_path, "" unless the labels could be read
+	mark    mark   // of the files that were read
 }
 
 // A reader reads model folders, several at once.
@@ -205,7 +213,9 @@ func (r *reader) folder(item fs.DirEntry) reading {
 // read reads the model in a resolved folder. alone says that it is the only
 // one, in the old server's first layout, where labels.yaml said less.
 func (r *reader) read(id, dir string, alone bool) reading {
-	data, p := r.readLabels(dir)
+	out := reading{mark: mark{there: true}}
+	data, was, p := r.readLabels(dir)
+	out.mark.labels = was
 	var l *labels
 	if p == nil {
 		l, p = parseLabels(data)
@@ -214,6 +224,7 @@ func (r *reader) read(id, dir string, alone bool) reading {
 		l.fillIn(id, dir)
 	}
 	if p == nil {
+		out.ref = l.path
 		p = l.check()
 	}
 	var weights string
@@ -223,9 +234,11 @@ func (r *reader) read(id, dir string, alone bool) reading {
 	}
 	if p != nil {
 		p.Folder = id
-		return reading{problem: p}
+		out.problem = p
+		return out
 	}
-	return reading{entry: entry{pin: l.pin, model: &yolo.Model{
+	out.mark.weights = newStamp(info)
+	out.entry = entry{pin: l.pin, model: &yolo.Model{
 		ID:          id,
 		Name:        l.name,
 		Family:      l.family,
@@ -241,7 +254,8 @@ func (r *reader) read(id, dir string, alone bool) reading {
 		WeightsRef:  l.path,
 		Rev:         revision(data, weights, info),
 		Bytes:       info.Size(),
-	}}}
+	}}
+	return out
 }
 
 // share returns the label set with this content: of a thousand models, most

@@ -36,9 +36,10 @@ const LevelCritical = slog.LevelError + 4
 // A Config is the complete, valid settings of one run. Load makes it; nobody
 // changes it afterwards.
 type Config struct {
-	ModelsPath     string   // MODELS_PATH: the folder of model folders; never ""
-	AllowModelDirs []string // ALLOW_MODEL_DIRS: where links may lead beside ModelsPath
-	ModelVersion   string   // MODEL_VERSION: repeated by the health answer; "" when not set
+	ModelsPath     string        // MODELS_PATH: the folder of model folders; never ""
+	AllowModelDirs []string      // ALLOW_MODEL_DIRS: where links may lead beside ModelsPath
+	ModelVersion   string        // MODEL_VERSION: repeated by the health answer; "" when not set
+	ModelPoll      time.Duration // MODEL_POLL: between two looks at ModelsPath; 0: none
 
 	ConfThres     float32 // CONF_THRES: 0..1
 	IoUThres      float32 // IOU_THRES: 0..1
@@ -102,6 +103,7 @@ type Config struct {
 	Warnings []string // things the operator should know that are not wrong
 
 	origins map[string]Origin
+	again   func() (*Config, error)
 }
 
 // A UsageError is a setting, flag or settings file that cannot be used as
@@ -131,6 +133,7 @@ func Load(args []string, getenv func(string) string, readFile func(string) ([]by
 func LoadFlags(fs *flag.FlagSet, args []string, getenv func(string) string, readFile func(string) ([]byte, error)) (*Config, error) {
 	table := Settings()
 	c := &Config{origins: make(map[string]Origin, len(table))}
+	c.again = func() (*Config, error) { return Load(args, getenv, readFile) }
 	given, file, err := c.parseFlags(fs, table, args)
 	if err != nil {
 		return nil, err
@@ -160,6 +163,22 @@ func LoadFlags(fs *flag.FlagSet, args []string, getenv func(string) string, read
 		return nil, &UsageError{"TLS_CERT_FILE", "TLS_CERT_FILE and TLS_KEY_FILE are not set both", "give both for TLS, or none"}
 	}
 	return c, nil
+}
+
+// Again reads the settings once more, from where c has them: what may differ is the
+// settings file. It is for commands without flags of their own.
+func (c *Config) Again() (*Config, error) { return c.again() }
+
+// Changed lists the settings that have another value than in old, in the order of
+// Settings.
+func (c *Config) Changed(old *Config) []Setting {
+	var out []Setting
+	for _, s := range Settings() {
+		if s.value.get(c) != s.value.get(old) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // A given is a value as somebody wrote it.

@@ -14,6 +14,7 @@ type Setting struct {
 	Group   string // the heading it stands under in --help and the manual
 	Default string // the default, or in words where it depends on the machine
 	Help    string // what it does, in one line
+	Live    bool   // another value in the settings file takes effect at SIGHUP, not only at a start
 
 	value    value
 	fallback func(getenv func(string) string) string // the default where Default is in words
@@ -108,16 +109,20 @@ func modelSettings() []Setting {
 		Name:  "MODEL_VERSION",
 		Help:  "version of your models as a whole; the health answer repeats it",
 		value: text(func(c *Config) *string { return &c.ModelVersion }),
+	}, {
+		Name: "MODEL_POLL", Default: "5s", Live: true,
+		Help:  "time between two looks for changed models; 0: only SIGHUP has it look",
+		value: duration(func(c *Config) *time.Duration { return &c.ModelPoll }, true),
 	}}
 }
 
 func detectionSettings() []Setting {
 	return []Setting{{
-		Name: "CONF_THRES", Default: "0.25",
+		Name: "CONF_THRES", Default: "0.25", Live: true,
 		Help:  "lowest confidence of an object, where a request names none",
 		value: number(func(c *Config) *float32 { return &c.ConfThres }, 0, 1),
 	}, {
-		Name: "IOU_THRES", Default: "0.45",
+		Name: "IOU_THRES", Default: "0.45", Live: true,
 		Help:  "overlap from which two boxes count as one object, where a request names none",
 		value: number(func(c *Config) *float32 { return &c.IoUThres }, 0, 1),
 	}, {
@@ -151,7 +156,7 @@ func serverSettings() []Setting {
 		Help:  "port to listen on",
 		value: port,
 	}, {
-		Name: "LOG_LEVEL", Default: "INFO",
+		Name: "LOG_LEVEL", Default: "INFO", Live: true,
 		Help:  "least important messages to log",
 		value: level(),
 	}, {
@@ -175,7 +180,7 @@ func memorySettings() []Setting {
 		Help:  "as in the old server: true sets MAX_MEMORY_MB to 4096 unless it is given; false: no model is closed to make room for another, what does not fit is refused",
 		value: lruCache(),
 	}, {
-		Name:  "MAX_MEMORY_MB",
+		Name: "MAX_MEMORY_MB", Live: true,
 		Help:  "memory in MB that the process and its children never pass; without it 80 % of the lowest limit of machine and control groups",
 		value: megabytes(func(c *Config) *int64 { return &c.MaxMemory }),
 	}, {
@@ -187,7 +192,7 @@ func memorySettings() []Setting {
 		Help:  "which model gives way: the one that is cheapest to be without (cost) or the one used longest ago (lru)",
 		value: choice(func(c *Config) *string { return &c.EvictionPolicy }, PolicyCost, PolicyLRU),
 	}, {
-		Name: "KEEP_ALIVE", Default: "10m",
+		Name: "KEEP_ALIVE", Default: "10m", Live: true,
 		Help:  "a model unused for so long is closed; 0: at once, -1: never",
 		value: keepAlive(func(c *Config) *time.Duration { return &c.KeepAlive }),
 	}, {
@@ -211,7 +216,7 @@ func memorySettings() []Setting {
 		Help:  "file to append every use of a model to, for lazyolo simulate; it grows to 256 MB at most",
 		value: path(func(c *Config) *string { return &c.TraceFile }),
 	}, {
-		Name: "MAX_QUEUE", Default: "256",
+		Name: "MAX_QUEUE", Default: "256", Live: true,
 		Help:  "requests that may wait for a model or for memory; more are refused at once",
 		value: integer(func(c *Config) *int { return &c.MaxQueue }, 1, 1<<20),
 	}, {
@@ -275,7 +280,7 @@ func limitSettings() []Setting {
 		Help:  "time to answer a request",
 		value: duration(func(c *Config) *time.Duration { return &c.RequestTimeout }, false),
 	}, {
-		Name: "LOAD_TIMEOUT", Default: "30s",
+		Name: "LOAD_TIMEOUT", Default: "30s", Live: true,
 		Help:  "time a request waits for its model to be loaded",
 		value: duration(func(c *Config) *time.Duration { return &c.LoadTimeout }, false),
 	}, {

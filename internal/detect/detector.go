@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"lazyolo/internal/buffers"
@@ -34,13 +35,22 @@ type Detector struct {
 	models Models
 	pool   *pool.Pool
 	o      Options
+	limits atomic.Pointer[limits]
 	plans  sync.Map // *plan by model id, of the revision seen last
 }
 
 // New makes a Detector over the models and the pool that loads them.
 func New(models Models, p *pool.Pool, o Options) *Detector {
-	return &Detector{models: models, pool: p, o: o}
+	d := &Detector{models: models, pool: p, o: o}
+	d.Thresholds(o.Conf, o.IoU)
+	return d
 }
+
+// limits are the thresholds of requests that name none.
+type limits struct{ conf, iou float64 }
+
+// Thresholds changes Options.Conf and Options.IoU for requests that come from now on.
+func (d *Detector) Thresholds(conf, iou float64) { d.limits.Store(&limits{conf, iou}) }
 
 // Detect answers for one picture, best first. Its errors carry codes: NotFound for
 // an unknown model, Invalid for an option that is out of range or a picture that
@@ -62,6 +72,11 @@ func (d *Detector) Detect(ctx context.Context, r yolo.Request) (*yolo.Result, er
 	// encoded picture.
 	watch := newWatch()
 	lease, p, cold, err := d.borrow(ctx, m, r)
+	if err != nil && yolo.CodeOf(err) == yolo.NotFound { // its folder changed a moment ago
+		if now, ok := d.models.Model(r.Model); ok && now != m {
+			lease, p, cold, err = d.borrow(ctx, now, r)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +102,7 @@ func (d *Detector) Detect(ctx context.Context, r yolo.Request) (*yolo.Result, er
 	if w != size.Width || h != size.Height {
 		return nil, yolo.Errorf(yolo.Invalid, "picture of %dx%d pixels says %dx%d in its header", w, h, size.Width, size.Height)
 	}
-	result := &yolo.Result{Model: m, Width: w, Height: h, Cold: cold}
+	result := &yolo.Result{Model: lease.Model(), Width: w, Height: h, Cold: cold}
 	q.fit = at.Fit
 	data := buffers.Get[float32](d.o.Buffers, 3*at.Width*at.Height)
 	defer buffers.Put(d.o.Buffers, data)
@@ -104,8 +119,8 @@ func (d *Detector) Detect(ctx context.Context, r yolo.Request) (*yolo.Result, er
 	return result, nil
 }
 
-// borrow lends the head of m that the request asks for. Which heads there are is known
-// once m was loaded.
+// borrow lends the head of m that the request asks for, in the revision that is in
+// force. Which heads there are is known once m was loaded.
 func (d *Detector) borrow(ctx context.Context, m *yolo.Model, r yolo.Request) (l *pool.Lease, p *plan, cold bool, err error) {
 	if p, ok := d.known(m); ok {
 		m = p.headFor(r)
@@ -116,6 +131,7 @@ func (d *Detector) borrow(ctx context.Context, m *yolo.Model, r yolo.Request) (l
 			return nil, nil, false, err
 		}
 		cold = cold || waited
+		m = l.Model()
 		if p, err = d.plan(m, l); err != nil {
 			l.Release()
 			return nil, nil, false, err
@@ -179,7 +195,8 @@ const maxImgSz = 2048
 
 // query is what a request asks of the head, with the server's defaults, checked.
 func (d *Detector) query(r yolo.Request) (query, error) {
-	conf, iou := d.o.Conf, d.o.IoU
+	now := d.limits.Load()
+	conf, iou := now.conf, now.iou
 	if r.Conf != nil {
 		conf = *r.Conf
 	}

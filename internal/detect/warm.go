@@ -23,7 +23,7 @@ func (d *Detector) Warm(ctx context.Context, id string) error {
 		return err
 	}
 	defer lease.Release()
-	return d.warm(ctx, m, lease)
+	return d.warm(ctx, lease)
 }
 
 // Preheat is Warm for a model that nobody asked for yet, into free memory only
@@ -35,15 +35,15 @@ func (d *Detector) Preheat(ctx context.Context, m *yolo.Model, keep time.Duratio
 	}
 	defer lease.Release()
 	lease.KeepAtLeast(keep)
-	if err := d.warm(ctx, m, lease); !errors.Is(err, pool.ErrBusy) {
+	if err := d.warm(ctx, lease); !errors.Is(err, pool.ErrBusy) {
 		return err
 	}
 	return nil // loaded it is
 }
 
-// warm runs a model once on nothing.
-func (d *Detector) warm(ctx context.Context, m *yolo.Model, lease *pool.Lease) error {
-	p, err := d.plan(m, lease)
+// warm runs a lent model once on nothing.
+func (d *Detector) warm(ctx context.Context, lease *pool.Lease) error {
+	p, err := d.plan(lease.Model(), lease)
 	if err != nil {
 		return err
 	}

@@ -48,10 +48,10 @@ type Engine struct {
 	buffers buffers.Store // of all requests
 
 	mu    sync.Mutex
-	found ort.Library  // once Locate succeeded
-	rt    *ort.Runtime // nil until the first load
-	err   error        // of the last attempt to find or open it
-	costs map[string]pool.Cost
+	found ort.Library      // once Locate succeeded
+	rt    *ort.Runtime     // nil until the first load
+	err   error            // of the last attempt to find or open it
+	known map[string]known // by model and revision
 
 	trimmed  time.Time // when the C allocator last gave pages back
 	trimming bool      // it will soon
@@ -63,7 +63,7 @@ func New(o Options) (*Engine, error) {
 	if o.Log == nil || o.Worker == nil {
 		return nil, errors.New("engine: Log and Worker are required")
 	}
-	e := &Engine{o: o, costs: make(map[string]pool.Cost)}
+	e := &Engine{o: o, known: make(map[string]known)}
 	_, err := e.locate()
 	if err != nil {
 		o.Log.Debug("locate ONNX Runtime", "err", err)
@@ -130,12 +130,12 @@ func (e *Engine) Cost(m *yolo.Model) (pool.Cost, bool) { return e.cost(m, e.cach
 func (e *Engine) Known(m *yolo.Model) (pool.Cost, bool) { return e.cost(m, e.cache.Known) }
 
 func (e *Engine) cost(m *yolo.Model, find func(*yolo.Model) (prepare.Info, bool)) (pool.Cost, bool) {
-	key := costKey(m)
+	key := revisionKey(m)
 	e.mu.Lock()
-	c, ok := e.costs[key]
+	k, ok := e.known[key]
 	e.mu.Unlock()
 	if ok {
-		return c, true
+		return k.cost, true
 	}
 	info, ok := find(m)
 	if !ok {
@@ -144,17 +144,31 @@ func (e *Engine) cost(m *yolo.Model, find func(*yolo.Model) (prepare.Info, bool)
 	if e.check(m, info) != nil {
 		return pool.Cost{}, true // Open refuses it: no other model need make room
 	}
-	c = costOf(info.Sizes, e.o.Threads)
+	c := costOf(info.Sizes, e.o.Threads)
 	if e.o.Ran != nil {
 		c.Ran = e.o.Ran(m)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.costs[key] = c
+	e.known[key] = known{c, info.Digest}
 	return c, true
 }
 
-func costKey(m *yolo.Model) string { return m.ID + "\x00" + m.Rev }
+// A known is what is remembered of a revision: what it costs, and which weights it was
+// made of, since their file may be another before it is loaded again.
+type known struct {
+	cost   pool.Cost
+	digest string
+}
+
+// Forget drops what is remembered of a revision that is served no more.
+func (e *Engine) Forget(m *yolo.Model) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.known, revisionKey(m))
+}
+
+func revisionKey(m *yolo.Model) string { return m.ID + "\x00" + m.Rev }
 
 // costOf turns measurements into a prediction that errs high.
 func costOf(s prepare.Sizes, threads int) pool.Cost {
@@ -202,13 +216,16 @@ func (e *Engine) Open(ctx context.Context, m *yolo.Model, threads int) (pool.Ses
 		_, err := e.runtime()
 		opened <- err
 	}()
-	f, err := e.cache.Prepare(ctx, m, prepare.How{Existing: true})
+	e.mu.Lock()
+	digest := e.known[revisionKey(m)].digest
+	e.mu.Unlock()
+	f, err := e.cache.Prepare(ctx, m, prepare.How{Existing: true, Digest: digest})
 	if openErr := <-opened; openErr != nil && err == nil {
 		err = errors.Join(openErr, f.Unmap())
 	}
 	if errors.Is(err, prepare.ErrNotPrepared) { // its entry was removed or proved damaged
 		e.mu.Lock()
-		delete(e.costs, costKey(m))
+		delete(e.known, revisionKey(m))
 		e.mu.Unlock()
 		return nil, pool.ErrNotPrepared
 	}

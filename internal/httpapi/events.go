@@ -14,12 +14,20 @@ const (
 	maxWatchers = 32
 )
 
-// An event is a transition or a decision, as it happened.
+// An event is a transition, a decision or a change of the catalog, as it happened.
 type event struct {
 	seq        int64
 	at         time.Time
 	transition *yolo.Transition
 	decision   *yolo.Decision
+	change     *change
+}
+
+// A change is what became of a model's folder.
+type change struct {
+	kind  string
+	model *yolo.Model
+	err   error
 }
 
 // Events keeps the last transitions and decisions and passes them on to who
@@ -44,6 +52,12 @@ func (e *Events) Transition(t yolo.Transition) { e.publish(event{transition: &t}
 
 // Decide tells of a decision.
 func (e *Events) Decide(d yolo.Decision) { e.publish(event{decision: &d}) }
+
+// Changed tells what became of a model's folder, in a word, and why it could not be
+// taken, if so.
+func (e *Events) Changed(kind string, m *yolo.Model, err error) {
+	e.publish(event{change: &change{kind, m, err}})
+}
 
 func (e *Events) publish(v event) {
 	e.mu.Lock()

@@ -2,10 +2,13 @@ package httpapi
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"time"
+
+	"lazyolo/yolo"
 )
 
 // How a stream of events is kept going.
@@ -41,6 +44,26 @@ type decisionInfo struct {
 	Spared []candidateInfo `json:"spared,omitempty"`
 }
 
+// changeInfo is a change of the catalog.
+type changeInfo struct {
+	eventInfo
+	Change   string `json:"change"`
+	Revision string `json:"revision"` // that is served, or was
+	Error    string `json:"error,omitempty"`
+}
+
+// info is a change as it is sent.
+func (c *change) info(e eventInfo) changeInfo {
+	info := changeInfo{e, c.kind, c.model.Rev, ""}
+	if c.err != nil {
+		info.Error = c.err.Error()
+		if known, ok := errors.AsType[*yolo.Error](c.err); ok {
+			info.Error = known.Msg
+		}
+	}
+	return info
+}
+
 // frame writes an event as server-sent events do.
 func (v event) frame() ([]byte, error) {
 	at := v.at.UTC().Truncate(time.Millisecond)
@@ -51,6 +74,8 @@ func (v event) frame() ([]byte, error) {
 			info.Error = publicText(t.Err)
 		}
 		data = info
+	} else if c := v.change; c != nil {
+		name, data = "model", c.info(eventInfo{v.seq, at, c.model.Index, c.model.ID})
 	} else {
 		d := v.decision
 		info := decisionInfo{

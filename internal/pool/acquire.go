@@ -59,20 +59,22 @@ func (p *Pool) AcquireWithin(ctx context.Context, m *yolo.Model, wait time.Durat
 	if err == nil || wait == 0 {
 		p.scheduleLocked()
 	}
+	timeout := p.o.LoadTimeout
 	p.mu.Unlock()
 	if err != nil {
 		return nil, wait == 0, err
 	}
-	l, err = p.await(ctx, m.ID, e, w, wait)
-	return l, true, err
-}
-
-// await waits for the answer to w, no longer than the caller and the pool allow.
-func (p *Pool) await(ctx context.Context, id string, e *entry, w *waiter, wait time.Duration) (*Lease, error) {
-	timeout, cause := p.o.LoadTimeout, errLoadTimeout
+	cause := errLoadTimeout
 	if wait > 0 && (timeout <= 0 || wait < timeout) {
 		timeout, cause = wait, errLoadWait
 	}
+	l, err = p.await(ctx, m.ID, e, w, timeout, cause)
+	return l, true, err
+}
+
+// await waits for the answer to w, no longer than timeout, which has that cause; 0: as
+// long as ctx.
+func (p *Pool) await(ctx context.Context, id string, e *entry, w *waiter, timeout time.Duration, cause error) (*Lease, error) {
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout, cause)

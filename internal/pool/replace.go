@@ -213,8 +213,8 @@ func (p *Pool) fallBackLocked(e *entry, err error) {
 }
 
 // Remove takes a model that is no longer served out of the pool: requests that use it,
-// or wait while it is being loaded, are served, others are refused, NotFound. Replace
-// brings it back.
+// or wait while it is being loaded, are served, others are refused, NotFound, until
+// Admit or Replace bring it back.
 func (p *Pool) Remove(m *yolo.Model) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -255,6 +255,15 @@ func (p *Pool) Remove(m *yolo.Model) {
 		delete(p.entries, e.key)
 	}
 	p.scheduleLocked()
+}
+
+// Admit takes a model that was removed back.
+func (p *Pool) Admit(m *yolo.Model) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now, known := p.inForce[m.ID]; known && now == nil {
+		delete(p.inForce, m.ID)
+	}
 }
 
 func errRemoved(id string) error {

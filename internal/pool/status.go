@@ -99,6 +99,21 @@ func (p *Pool) Ahead(ctx context.Context, m *yolo.Model) (done bool, err error) 
 	return true, err
 }
 
+// Limits are the options that may change while the pool works.
+type Limits struct {
+	MaxQueue               int
+	LoadTimeout, KeepAlive time.Duration
+}
+
+// Limit changes these options; their meanings are those of Options.
+func (p *Pool) Limit(l Limits) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.o.MaxQueue, p.o.LoadTimeout, p.o.KeepAlive = l.MaxQueue, l.LoadTimeout, l.KeepAlive
+	p.expireLocked()
+	p.scheduleLocked()
+}
+
 // BudgetChanged has the pool look at the ledger's budget again.
 func (p *Pool) BudgetChanged() {
 	p.mu.Lock()

@@ -226,6 +226,9 @@ type How struct {
 	Speculative bool
 	// Existing work is not to be done anew: what is not prepared is ErrNotPrepared.
 	Existing bool
+	// Digest is that of the weights m was made of, if known: what was prepared of them is
+	// found although another file has their name by now. "": the file is looked at.
+	Digest string
 	// Memory is what the child may take in resident bytes; 0: what
 	// PredictPeak says, twice over.
 	Memory int64
@@ -248,6 +251,11 @@ func (c *Cache) Prepare(ctx context.Context, m *yolo.Model, how How) (*File, err
 }
 
 func (c *Cache) prepare(ctx context.Context, m *yolo.Model, lib ort.Library, how How) (*File, error) {
+	if how.Digest != "" {
+		if f, err := c.open(key(m, how.Digest, lib)); err == nil {
+			return f, nil
+		}
+	}
 	w, err := openWeights(m)
 	if err != nil {
 		return nil, err

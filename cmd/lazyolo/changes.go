@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"lazyolo/internal/catalog"
+	"lazyolo/internal/config"
+	"lazyolo/internal/detect"
+	"lazyolo/internal/pool"
+	"lazyolo/internal/prepare"
+	"lazyolo/yolo"
+)
+
+// How the preparation of a model that nobody waits for goes on when memory is not free.
+const (
+	aheadEvery = 200 * time.Millisecond // between two tries, and longer each time
+	aheadSlow  = 5 * time.Second
+	// aheadFor is how long a changed model waits for free memory before models that are
+	// not used are closed for it: a server that is full would never take it else.
+	aheadFor = 10 * time.Second
+)
+
+// watchModels follows the models folder until ctx ends.
+func (s *server) watchModels(ctx context.Context) {
+	var fresh sync.WaitGroup // added models being prepared
+	defer fresh.Wait()
+	s.models.Watch(ctx, catalog.Watching{
+		Every: s.c.ModelPoll, Ask: s.ask, Pace: s.pace, Prepare: s.prepareChanged, Replace: s.replace,
+		Changed: func(c catalog.Change) {
+			s.changed(c)
+			if c.Kind == catalog.Added && s.c.Prepare == config.PrepareBackground {
+				fresh.Go(func() { s.prepareAdded(ctx, c.Model) })
+			}
+		},
+	})
+}
+
+// changed follows a change of the catalog.
+func (s *server) changed(c catalog.Change) {
+	s.events.Changed(string(c.Kind), c.Model, c.Err)
+	switch c.Kind {
+	case catalog.Added:
+		for _, m := range heads(c.Model) {
+			s.pool.Admit(m)
+		}
+	case catalog.Removed:
+		for _, m := range heads(c.Model) {
+			s.pool.Remove(m)
+			s.engine.Forget(m)
+		}
+	case catalog.Replaced:
+		for _, old := range heads(c.Old) {
+			if other(c.Model, old) == nil {
+				s.pool.Remove(old)
+			}
+			s.engine.Forget(old)
+		}
+	}
+}
+
+// heads are a model and its other head.
+func heads(m *yolo.Model) []*yolo.Model {
+	if m.OtherHead == nil {
+		return []*yolo.Model{m}
+	}
+	return []*yolo.Model{m, m.OtherHead}
+}
+
+// other is the head of m that has the id of another revision's; nil: there is none.
+func other(m, head *yolo.Model) *yolo.Model {
+	for _, h := range heads(m) {
+		if h.ID == head.ID {
+			return h
+		}
+	}
+	return nil
+}
+
+// prepareChanged makes a new revision ready to be served.
+func (s *server) prepareChanged(ctx context.Context, m *yolo.Model) error {
+	if err := s.prepareHead(ctx, m); err != nil || m.OtherHead == nil {
+		return err
+	}
+	for _, loaded := range s.pool.Loaded() {
+		if loaded.ID == m.OtherHead.ID {
+			return s.prepareHead(ctx, m.OtherHead)
+		}
+	}
+	return nil
+}
+
+// prepareHead prepares a model when memory is free for it, or makes room for it after a
+// while, and checks that it can serve.
+func (s *server) prepareHead(ctx context.Context, m *yolo.Model) error {
+	began := time.Now()
+	for {
+		done, err := s.tryAhead(ctx, m, time.Since(began) > aheadFor)
+		switch {
+		case err != nil && !errors.Is(err, prepare.ErrTakenOver): // a request prepares the same
+			return err
+		case done && err == nil:
+			if info, ok := s.engine.Cache().Known(m); ok {
+				return detect.Check(m, info.Inputs, info.Outputs, info.Metadata)
+			}
+			return nil
+		}
+		if !pause(ctx, aheadEvery) {
+			return ctx.Err()
+		}
+	}
+}
+
+// tryAhead prepares a model if memory is free, or makes room for it. One is prepared at
+// a time.
+func (s *server) tryAhead(ctx context.Context, m *yolo.Model, makeRoom bool) (done bool, err error) {
+	select {
+	case s.slot <- struct{}{}:
+		defer func() { <-s.slot }()
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	if makeRoom {
+		s.log.Info("no memory was free to prepare a changed model: room is made for it", "model", m.ID)
+		return true, s.pool.Prepare(ctx, m)
+	}
+	return s.pool.Ahead(ctx, m)
+}
+
+// prepareAdded prepares a new model once memory is free; the first request does where it
+// comes before.
+func (s *server) prepareAdded(ctx context.Context, m *yolo.Model) {
+	for wait := aheadEvery; ; wait = min(2*wait, aheadSlow) {
+		now, ok := s.models.Model(m.ID)
+		if ok && now != m || s.engine.Ready() != nil {
+			return // changed or removed since
+		}
+		done, err := s.tryAhead(ctx, m, false)
+		if done || err != nil {
+			s.tellPrepared(ctx, m, err)
+			return
+		}
+		if !pause(ctx, wait) {
+			return
+		}
+	}
+}
+
+// pause waits; false: ctx has ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// replace puts a prepared revision in the place of the old one, with all its heads or
+// with none.
+func (s *server) replace(ctx context.Context, old, m *yolo.Model) error {
+	if m.OtherHead != nil && old.OtherHead != nil && m.OtherHead.ID == old.OtherHead.ID {
+		if err := s.replaceHead(ctx, m.OtherHead); err != nil {
+			return err
+		}
+	}
+	err := s.replaceHead(ctx, m)
+	if err != nil && m.OtherHead != nil && old.OtherHead != nil && ctx.Err() == nil {
+		err = errors.Join(err, s.replaceHead(ctx, old.OtherHead))
+	}
+	return err
+}
+
+// replaceHead is replace for one head. What was prepared may have gone from the cache.
+func (s *server) replaceHead(ctx context.Context, m *yolo.Model) error {
+	err := s.pool.Replace(ctx, m)
+	if !errors.Is(err, pool.ErrNotPrepared) {
+		return err
+	}
+	if err := s.prepareHead(ctx, m); err != nil {
+		return err
+	}
+	return s.pool.Replace(ctx, m)
+}

@@ -1,0 +1,77 @@
+package catalog
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// A stamp tells one content of a file from another without reading it, links being
+// followed. The zero stamp is a file that is not there.
+type stamp struct {
+	dev, ino    uint64
+	size, mtime int64
+}
+
+func newStamp(info fs.FileInfo) stamp {
+	s := stamp{size: info.Size(), mtime: info.ModTime().UnixNano()}
+	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
+		s.dev, s.ino = uint64(sys.Dev), sys.Ino
+	}
+	return s
+}
+
+func stampOf(path string) stamp {
+	info, err := os.Stat(path)
+	if err != nil {
+		return stamp{}
+	}
+	return newStamp(info)
+}
+
+// A mark tells one state of a model folder from another. The zero mark is a folder that
+// is not there.
+type mark struct {
+	there           bool
+	labels, weights stamp
+}
+
+// A lookup is one look at all folders.
+type lookup struct {
+	*watcher
+	root   string  // of this look, resolved
+	reader *reader // nil: nothing was read yet
+}
+
+// dir is where a folder lies.
+func (r *lookup) dir(name string) string {
+	if r.c.alone {
+		return r.root
+	}
+	return filepath.Join(r.root, name)
+}
+
+// mark looks at the files of a folder. It reads the labels only if they changed, to
+// learn which weights they name.
+func (r *lookup) mark(name string, item fs.DirEntry, f *folder) mark {
+	m := mark{there: true, labels: stampOf(filepath.Join(r.dir(name), labelsFile))}
+	if m.labels != f.seen.labels {
+		f.ref = r.read(name, item).ref
+	}
+	if f.ref != "" {
+		m.weights = stampOf(filepath.Join(r.dir(name), f.ref))
+	}
+	return m
+}
+
+// read reads one folder.
+func (r *lookup) read(name string, item fs.DirEntry) reading {
+	if r.reader == nil {
+		r.reader = newReader(r.root, r.o)
+	}
+	if item == nil {
+		return r.reader.read(name, r.root, true)
+	}
+	return r.reader.folder(item)
+}
