@@ -95,10 +95,14 @@ func (s *server) prepareChanged(ctx context.Context, m *yolo.Model) error {
 // prepareHead prepares a model when memory is free for it, or makes room for it after a
 // while, and checks that it can serve.
 func (s *server) prepareHead(ctx context.Context, m *yolo.Model) error {
-	began := time.Now()
+	s.engine.Soon(m)
+	began, more := time.Now(), false
 	for {
-		done, err := s.tryAhead(ctx, m, time.Since(began) > aheadFor)
+		done, err := s.tryAhead(ctx, m, more || time.Since(began) > aheadFor)
 		switch {
+		case errors.Is(err, pool.ErrMemory) && !more: // Prepare tries with more
+			more = true
+			continue
 		case err != nil && !errors.Is(err, prepare.ErrTakenOver): // a request prepares the same
 			return err
 		case done && err == nil:

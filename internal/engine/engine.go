@@ -52,6 +52,7 @@ type Engine struct {
 	rt    *ort.Runtime     // nil until the first load
 	err   error            // of the last attempt to find or open it
 	known map[string]known // by model and revision
+	soon  map[string]bool  // by the same: to be prepared soon though no request waits
 
 	trimmed  time.Time // when the C allocator last gave pages back
 	trimming bool      // it will soon
@@ -63,7 +64,7 @@ func New(o Options) (*Engine, error) {
 	if o.Log == nil || o.Worker == nil {
 		return nil, errors.New("engine: Log and Worker are required")
 	}
-	e := &Engine{o: o, known: make(map[string]known)}
+	e := &Engine{o: o, known: make(map[string]known), soon: make(map[string]bool)}
 	_, err := e.locate()
 	if err != nil {
 		o.Log.Debug("locate ONNX Runtime", "err", err)
@@ -161,11 +162,26 @@ type known struct {
 	digest string
 }
 
-// Forget drops what is remembered of a revision that is served no more.
+// Soon has a revision prepared at more than the lowest priority though no request waits
+// for it.
+func (e *Engine) Soon(m *yolo.Model) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.soon[revisionKey(m)] = true
+}
+
+func (e *Engine) wanted(m *yolo.Model) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.soon[revisionKey(m)]
+}
+
+// Forget drops what is remembered of a revision that is served no more, or never was.
 func (e *Engine) Forget(m *yolo.Model) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.known, revisionKey(m))
+	delete(e.soon, revisionKey(m))
 }
 
 func revisionKey(m *yolo.Model) string { return m.ID + "\x00" + m.Rev }
@@ -198,7 +214,7 @@ func (e *Engine) PrepareCost(m *yolo.Model) int64 { return prepare.PredictPeak(m
 
 // Prepare implements pool.Engine.
 func (e *Engine) Prepare(ctx context.Context, m *yolo.Model, memory int64, speculative bool) error {
-	f, err := e.cache.Prepare(ctx, m, prepare.How{Memory: memory, Speculative: speculative})
+	f, err := e.cache.Prepare(ctx, m, prepare.How{Memory: memory, Speculative: speculative, Soon: e.wanted(m)})
 	if errors.Is(err, prepare.ErrMemory) {
 		return errors.Join(err, pool.ErrMemory)
 	}

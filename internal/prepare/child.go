@@ -24,6 +24,7 @@ type request struct {
 	MemoryLimit int64         `json:"memory_limit"` // bytes of data segment
 	CPULimit    time.Duration `json:"cpu_limit"`
 	Speculative bool          `json:"speculative"`
+	Soon        bool          `json:"soon"`
 }
 
 // A reply is what the child writes to its standard output.
@@ -112,7 +113,7 @@ func (c *Cache) runChild(ctx context.Context, stage string, out, from *os.File, 
 		return Info{}, &childError{kindMachine, "start the preparing process: " + err.Error()}
 	}
 	req := request{Stage: stage, OneToOne: j.model.OneToOne, Library: j.lib.Path,
-		MemoryLimit: j.memory + virtualShare, CPULimit: c.o.Timeout, Speculative: j.speculative}
+		MemoryLimit: j.memory + virtualShare, CPULimit: c.o.Timeout, Speculative: j.speculative, Soon: j.soon}
 	// A child that died already is told by Wait.
 	_ = json.NewEncoder(stdin).Encode(req)
 	watched := c.watch(ctx, cmd.Process, j.memory)

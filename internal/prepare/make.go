@@ -20,6 +20,7 @@ type job struct {
 	model       *yolo.Model
 	weights     *weights
 	speculative bool
+	soon        bool
 	memory      int64 // resident bytes the child may take
 }
 

@@ -224,6 +224,9 @@ type How struct {
 	// Speculative work is what nobody waits for: it runs at the lowest priority
 	// and gives way, with ErrTakenOver, to the same work asked for in earnest.
 	Speculative bool
+	// Soon is for speculative work that is wanted all the same: a busy server would not get
+	// to it at the lowest priority.
+	Soon bool
 	// Existing work is not to be done anew: what is not prepared is ErrNotPrepared.
 	Existing bool
 	// Digest is that of the weights m was made of, if known: what was prepared of them is
@@ -278,7 +281,7 @@ func (c *Cache) prepare(ctx context.Context, m *yolo.Model, lib ort.Library, how
 	if how.Memory == 0 {
 		how.Memory = 2 * PredictPeak(m)
 	}
-	j := job{key: k, digest: digest, lib: lib, model: m, weights: w, speculative: how.Speculative, memory: how.Memory}
+	j := job{key: k, digest: digest, lib: lib, model: m, weights: w, speculative: how.Speculative, soon: how.Soon, memory: how.Memory}
 	if err := c.make(ctx, j); err != nil {
 		return nil, err
 	}

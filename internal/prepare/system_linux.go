@@ -25,7 +25,7 @@ func populate(data []byte) { _ = unix.Madvise(data, unix.MADV_POPULATE_READ) }
 // limitSelf bounds this process before it reads anything of the model's: memory
 // by its data segment (address space is no measure with Go and ONNX Runtime),
 // processor time, no core dump; first to go when memory runs out; and where
-// nobody waits for the work, the lowest priority.
+// nobody waits for the work, a lower priority, mostly the lowest.
 func limitSelf(req request) error {
 	limits := map[int]uint64{
 		unix.RLIMIT_CORE: 0,
@@ -39,15 +39,18 @@ func limitSelf(req request) error {
 		errs = append(errs, unix.Setrlimit(which, &unix.Rlimit{Cur: n, Max: n}))
 	}
 	errs = append(errs, os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0))
-	if req.Speculative {
-		errs = append(errs, lowestPriority())
+	switch {
+	case req.Speculative && req.Soon:
+		errs = append(errs, lowerPriority(10))
+	case req.Speculative:
+		errs = append(errs, lowerPriority(19))
 	}
 	return errors.Join(errs...)
 }
 
-// lowestPriority applies to every thread: on Linux each has its own, and new
+// lowerPriority applies to every thread: on Linux each has its own, and new
 // ones inherit their maker's.
-func lowestPriority() error {
+func lowerPriority(nice int) error {
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return err
@@ -57,7 +60,7 @@ func lowestPriority() error {
 		if err != nil {
 			return err
 		}
-		if err := unix.Setpriority(unix.PRIO_PROCESS, tid, 19); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := unix.Setpriority(unix.PRIO_PROCESS, tid, nice); err != nil && !errors.Is(err, unix.ESRCH) {
 			return err
 		}
 	}
