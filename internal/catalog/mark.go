@@ -2,9 +2,10 @@ package catalog
 
 import (
 	"io/fs"
-	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // A stamp tells one content of a file from another without reading it, links being
@@ -23,11 +24,11 @@ func newStamp(info fs.FileInfo) stamp {
 }
 
 func stampOf(path string) stamp {
-	info, err := os.Stat(path)
-	if err != nil {
+	var s unix.Stat_t // os.Stat makes garbage, and there may be thousands to look at
+	if unix.Stat(path, &s) != nil {
 		return stamp{}
 	}
-	return newStamp(info)
+	return stamp{uint64(s.Dev), s.Ino, s.Size, s.Mtim.Nano()}
 }
 
 // A mark tells one state of a model folder from another. The zero mark is a folder that
@@ -55,12 +56,18 @@ func (r *lookup) dir(name string) string {
 // mark looks at the files of a folder. It reads the labels only if they changed, to
 // learn which weights they name.
 func (r *lookup) mark(name string, item fs.DirEntry, f *folder) mark {
-	m := mark{there: true, labels: stampOf(filepath.Join(r.dir(name), labelsFile))}
+	if f.root != r.root || f.labels == "" {
+		f.root, f.labels, f.weights = r.root, filepath.Join(r.dir(name), labelsFile), ""
+	}
+	m := mark{there: true, labels: stampOf(f.labels)}
 	if m.labels != f.seen.labels {
-		f.ref = r.read(name, item).ref
+		f.ref, f.weights = r.read(name, item).ref, ""
 	}
 	if f.ref != "" {
-		m.weights = stampOf(filepath.Join(r.dir(name), f.ref))
+		if f.weights == "" {
+			f.weights = filepath.Join(r.dir(name), f.ref)
+		}
+		m.weights = stampOf(f.weights)
 	}
 	return m
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -119,21 +118,25 @@ type watcher struct {
 	o       Options // with nobody told what every look would tell again
 	folders map[string]*folder
 	numbers map[string]int // given out since the start, by model
-	root    stamp          // of the models folder, as of the first look
-	lost    string         // why the folder cannot be looked at, as told
-	unsaved bool           // numbers for the next run
+	looks   int
+	root    stamp  // of the models folder, as of the first look
+	lost    string // why the folder cannot be looked at, as told
+	unsaved bool   // numbers for the next run
 	taken   chan taking
 	work    sync.WaitGroup
 }
 
 // A folder is a model folder as the watcher knows it.
 type folder struct {
-	seen   mark // as of the last look
-	known  mark // as of when it was read last
-	ref    string
+	seen   mark   // as of the last look
+	known  mark   // as of when it was read last
+	ref    string // model_path
+	look   int    // at which it was there last
 	told   string // the problem that was told last
 	cancel context.CancelFunc
 	retry  time.Time // when it is read again although nothing changed; zero: not
+
+	root, labels, weights string // of the look before: paths of the models folder and the files
 }
 
 // errMoved ends the taking of a revision whose files are others by now.
@@ -194,15 +197,20 @@ func (t *watcher) look(ctx context.Context) {
 		t.lookAt(ctx, r, t.c.id, nil)
 		return
 	}
-	there := make(map[string]bool, len(found))
+	t.looks++
 	for _, item := range found {
-		there[item.Name()] = true
 		t.lookAt(ctx, r, item.Name(), item)
+		t.folders[item.Name()].look = t.looks
 	}
-	for _, name := range slices.Sorted(maps.Keys(t.folders)) {
-		if !there[name] {
-			t.missing(name)
+	var gone []string
+	for name, f := range t.folders {
+		if f.look != t.looks {
+			gone = append(gone, name)
 		}
+	}
+	slices.SortFunc(gone, natural)
+	for _, name := range gone {
+		t.missing(name)
 	}
 }
 
