@@ -24,6 +24,7 @@ type crowd struct {
 type served struct {
 	took    sample // answered requests, in seconds
 	failed  int
+	cut     int    // of them, ended by the end of the run
 	differ  int    // answers that are not what was wanted
 	why     string // one of the failures
 	elapsed time.Duration
@@ -48,6 +49,9 @@ func (c *crowd) run(ctx context.Context, p *process, d time.Duration) (*served, 
 				switch {
 				case err != nil:
 					all.failed++
+					if ctx.Err() != nil {
+						all.cut++
+					}
 					all.why = err.Error()
 				case c.want != nil && !bytes.Equal(answer, c.want[k]):
 					all.differ++

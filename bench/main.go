@@ -89,7 +89,7 @@ func bench(ctx context.Context, out io.Writer) error {
 	tables := []table{
 		{"start", startTables}, {"serving", servingTables}, {"hot", hotTables},
 		{"speed", speedTable}, {"throughput", throughputTable}, {"original", originalTable},
-		{"dynamic", dynamicTable}, {"checkpoint", checkpointTable}, {"parts", partsTable}, {"policy", policyTable},
+		{"dynamic", dynamicTable}, {"checkpoint", checkpointTable}, {"reload", reloadTable}, {"parts", partsTable}, {"policy", policyTable},
 		{"budget", budgetTables}, {"many", manyTable}, {"cycles", cyclesTable}, {"resident", residentTable},
 		{"keys", keysTable},
 	}

@@ -69,7 +69,7 @@ func env(pairs ...string) world {
 
 func TestDefaults(t *testing.T) {
 	want := &config.Config{
-		ModelsPath: "./models", ConfThres: 0.25, IoUThres: 0.45, InputSize: 640, Decode: "exact", OutputPath: "output_img", SaveAnnotated: true,
+		ModelsPath: "./models", ModelPoll: 5 * time.Second, ConfThres: 0.25, IoUThres: 0.45, InputSize: 640, Decode: "exact", OutputPath: "output_img", SaveAnnotated: true,
 		Host: "0.0.0.0", Port: 8000, LogLevel: slog.LevelInfo, LogFormat: "text", MemoryCheckInterval: 10,
 		EvictionPolicy: "cost", ReadyAfter: "start", Preheat: "off", KeepAlive: 10 * time.Minute, MaxQueue: 256,
 		CacheDir: "/home/u/.cache/lazyolo/prepared", CacheMax: 10240 << 20, StateDir: "/home/u/.local/state/lazyolo",

@@ -92,3 +92,26 @@ func FuzzLoadFile(f *testing.F) {
 		}
 	})
 }
+
+// Again reads the file as it is by then; the environment wins as before.
+func TestAgain(t *testing.T) {
+	w := file("port: 9000\nconf_thres: 0.5\nkeep_alive: 1m\n")
+	w.env = map[string]string{"KEEP_ALIVE": "2m"}
+	old := must(t, w)
+	w.files["lazyolo.yaml"] = "port: 9001\nconf_thres: 0.6\nkeep_alive: 3m\n"
+	now, err := old.Again()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var changed []string
+	for _, s := range now.Changed(old) {
+		changed = append(changed, fmt.Sprint(s.Name, " ", s.Live, " ", now.Value(s.Name)))
+	}
+	if d := cmp.Diff([]string{"CONF_THRES true 0.6", "PORT false 9001"}, changed); d != "" {
+		t.Error(d)
+	}
+	w.files["lazyolo.yaml"] = "port: none\n"
+	if _, err := old.Again(); err == nil {
+		t.Error("a wrong file is taken")
+	}
+}

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -84,6 +85,35 @@ func TestEventsAreTold(t *testing.T) {
 		start := time.Now()
 		if got := message(t, now); got != ": heartbeat" || time.Since(start) != 15*time.Second {
 			t.Errorf("%q after %v", got, time.Since(start))
+		}
+	})
+}
+
+// A change of a model's folder is told with the revision that is served.
+func TestEventsTellChangedModels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := options(io.Discard)
+		dial := pipeServer(t, handler(t, found(), shapes(), o))
+		defer o.Events.Close()
+		s := subscribe(t, dial(), "", "")
+		m := *shapes().models[1]
+		m.Rev = "r2"
+		at := time.Now().UTC().Format(time.RFC3339Nano)
+		head := `","model_id":1,"folder":"model_1","change":`
+		for i, tt := range []struct {
+			kind string
+			err  error
+			want string
+		}{
+			{"changed", nil, `"changed","revision":"r2"}`},
+			{"kept", errors.New("task is wrong"), `"kept","revision":"r2","error":"task is wrong"}`},
+			{"kept", &yolo.Error{Code: yolo.LoadFailed, Model: "model_1", Msg: "no model", Err: errors.New("a path")}, `"kept","revision":"r2","error":"no model"}`},
+		} {
+			o.Events.Changed(tt.kind, &m, tt.err)
+			want := fmt.Sprintf(`id: %d event: model data: {"seq":%d,"time":"%s%s%s`, i+1, i+1, at, head, tt.want)
+			if got := message(t, s); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
 		}
 	})
 }

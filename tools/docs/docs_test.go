@@ -11,6 +11,8 @@ import (
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
+
+	"lazyolo/internal/config"
 )
 
 // root is the repository's folder, seen from here.
@@ -85,6 +87,21 @@ func TestConfigurationIsUpToDate(t *testing.T) {
 		if d := cmp.Diff(want, read(t, name)); d != "" {
 			t.Errorf("%s is out of date; run: go run ./tools/docs\n%s", name, d)
 		}
+	}
+}
+
+// What SIGHUP changes stands in the manual.
+func TestConfigurationNamesLiveSettings(t *testing.T) {
+	var live []string
+	for _, s := range config.Settings() {
+		if s.Live {
+			live = append(live, "`"+s.Name+"`")
+		}
+	}
+	last := len(live) - 1
+	want := "take effect at once: " + strings.Join(live[:last], ", ") + " and " + live[last] + "."
+	if !strings.Contains(read(t, "docs/en/"+pageName), want) {
+		t.Errorf("the configuration page does not say: %s", want)
 	}
 }
 

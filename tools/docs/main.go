@@ -108,6 +108,8 @@ var intro = []string{
 }
 
 var notes = []string{
+	"## While the server runs",
+	"On `SIGHUP` the settings file is read again. Of the values in it that changed, these take effect at once: `MODEL_POLL`, `CONF_THRES`, `IOU_THRES`, `LOG_LEVEL`, `MAX_MEMORY_MB`, `KEEP_ALIVE`, `MAX_QUEUE` and `LOAD_TIMEOUT`. The log names these and those that wait for the next start. A file with a mistake in it changes nothing. What the environment or a flag says cannot change, and wins over the file as before. `SIGHUP` also has the server look at the [models folder](models.md#while-the-server-runs).",
 	"## Settings that do not act",
 	"`MEMORY_CHECK_INTERVAL` is only repeated by the cache statistics.",
 	"`INPUT_SIZE` is checked and not used: a static `.onnx` model has its own size, a dynamic one takes 640 as Ultralytics does, a `.pt` file `input_size` from its `labels.yaml`, else what it was trained with. A request may say `imgsz`.",
