@@ -1,7 +1,6 @@
 package catalog_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,9 +24,9 @@ type watched struct {
 	t   *testing.T
 	dir string
 	c   *catalog.Catalog
-	log bytes.Buffer // read only while the bubble is at rest
 
 	mu      sync.Mutex
+	log     strings.Builder
 	told    []string
 	prepare func(ctx context.Context, m *yolo.Model) error // nil: it succeeds at once
 	replace error
@@ -37,7 +36,7 @@ type watched struct {
 func watch(t *testing.T, dir string, w catalog.Watching) *watched {
 	t.Helper()
 	s := &watched{t: t, dir: dir}
-	s.c = open(t, catalog.Options{Dir: dir, Log: slog.New(slog.NewTextHandler(&s.log, nil))})
+	s.c = open(t, catalog.Options{Dir: dir, Log: slog.New(slog.NewTextHandler(s, nil))})
 	w.Prepare = func(ctx context.Context, m *yolo.Model) error {
 		s.tell("prepare " + m.ID)
 		s.mu.Lock()
@@ -72,6 +71,19 @@ func watch(t *testing.T, dir string, w catalog.Watching) *watched {
 	})
 	synctest.Wait()
 	return s
+}
+
+// Write adds to the log.
+func (s *watched) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log.Write(b)
+}
+
+func (s *watched) logged() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log.String()
 }
 
 // answer sets how new revisions are prepared and replaced.
@@ -161,8 +173,8 @@ func TestWatchKeepsNumbers(t *testing.T) {
 		folder(t, dir, "m1", "")
 		write(t, filepath.Join(dir, "m3", "labels.yaml"), good+"id: 9\n")
 		s.after(2, []string{"added m1=0", "prepare m3", "changed m3=5"}, []string{"m1=0", "m0=1", "m4=2", "m3=5", "m2=7"})
-		if !strings.Contains(s.log.String(), "id does not change while the server runs") {
-			t.Errorf("the log says nothing of m3's id:\n%s", s.log.String())
+		if !strings.Contains(s.logged(), "id does not change while the server runs") {
+			t.Errorf("the log says nothing of m3's id:\n%s", s.logged())
 		}
 	})
 }
@@ -259,8 +271,8 @@ func TestWatchOutlastsALostFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.after(10, nil, []string{"a=0"})
-		if n := strings.Count(s.log.String(), "cannot look at the models folder"); n != 2 {
-			t.Errorf("told %d times, want once each:\n%s", n, s.log.String())
+		if n := strings.Count(s.logged(), "cannot look at the models folder"); n != 2 {
+			t.Errorf("told %d times, want once each:\n%s", n, s.logged())
 		}
 		move(dir, dir+".empty")
 		move(dir+".away", dir)
