@@ -18,9 +18,10 @@ import (
 const (
 	aheadEvery = 200 * time.Millisecond // between two tries, and longer each time
 	aheadSlow  = 5 * time.Second
-	// aheadFor is how long a changed model waits for free memory before models that are
-	// not used are closed for it: a server that is full would never take it else.
-	aheadFor = 10 * time.Second
+	// aheadFor is how long a changed model waits for free memory and for no request to
+	// wait, before it gets in line and models that are not used are closed for it: a server
+	// that is full, or always busy, would never take it else.
+	aheadFor = 2 * time.Second
 )
 
 // watchModels follows the models folder until ctx ends.
@@ -127,7 +128,7 @@ func (s *server) tryAhead(ctx context.Context, m *yolo.Model, makeRoom bool) (do
 		return false, ctx.Err()
 	}
 	if makeRoom {
-		s.log.Info("no memory was free to prepare a changed model: room is made for it", "model", m.ID)
+		s.log.Info("a changed model gets in line for the memory it takes to be prepared", "model", m.ID)
 		return true, s.pool.Prepare(ctx, m)
 	}
 	return s.pool.Ahead(ctx, m)
