@@ -10,12 +10,9 @@ import (
 	"net/http"
 	"net/http/pprof" // #nosec G108 -- it registers at the default mux, which nobody serves
 	"net/netip"
-	"os"
-	"os/signal"
 	"slices"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"lazyolo/internal/access"
@@ -113,34 +110,22 @@ func (s *server) serveOn(h *http.Server, l net.Listener, conns *access.Conns) er
 	return h.Serve(conns.Listener(l, []byte(busy)))
 }
 
-// watchAccess follows the files of keys and certificate, and SIGHUP, until ctx ends.
+// watchAccess follows the files of keys and certificate until ctx ends.
 func (s *server) watchAccess(ctx context.Context) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	var watches sync.WaitGroup
-	defer watches.Wait()
-	keys, cert := make(chan struct{}), make(chan struct{})
-	watches.Go(func() { s.guard.Watch(ctx, keys) })
+	watches.Go(func() { s.guard.Watch(ctx, s.rekey) })
 	if s.certificate != nil {
-		watches.Go(func() { s.certificate.Watch(ctx, cert) })
-	} else {
-		cert = nil
+		watches.Go(func() { s.certificate.Watch(ctx, s.recert) })
 	}
-	for {
+	watches.Wait()
+}
+
+// lookAtAccess has the files of keys and certificate looked at now.
+func (s *server) lookAtAccess(*config.Config) {
+	for _, asked := range []chan struct{}{s.rekey, s.recert} {
 		select {
-		case <-ctx.Done():
-			return
-		case <-hup:
-		}
-		for _, reload := range []chan struct{}{keys, cert} {
-			if reload == nil {
-				continue
-			}
-			select {
-			case reload <- struct{}{}:
-			case <-ctx.Done():
-			}
+		case asked <- struct{}{}:
+		default: // it is asked already
 		}
 	}
 }

@@ -14,7 +14,7 @@ type reload func(now *config.Config)
 
 // reloads are what SIGHUP does, in order.
 func (s *server) reloads() []reload {
-	return []reload{s.applySettings, s.lookAtModels}
+	return []reload{s.applySettings, s.lookAtModels, s.lookAtAccess}
 }
 
 // watchReloads does it at each signal, until ctx ends.

@@ -87,12 +87,18 @@ type server struct {
 	level    *slog.LevelVar
 	limiting sync.Mutex         // one change of the budget at a time
 	ask      chan struct{}      // a look at the models folder
+	rekey    chan struct{}      // at the files of keys
+	recert   chan struct{}      // at those of the certificate
 	pace     chan time.Duration // MODEL_POLL, when it changes
 	slot     chan struct{}      // held by who prepares a changed model
 }
 
 func newServer(c *config.Config, log *slog.Logger) (*server, error) {
-	s := &server{c: c, log: log, conns: access.NewConns(c.MaxConnections), events: httpapi.NewEvents(), ask: make(chan struct{}, 1), pace: make(chan time.Duration, 1), slot: make(chan struct{}, 1)}
+	s := &server{
+		c: c, log: log, conns: access.NewConns(c.MaxConnections), events: httpapi.NewEvents(),
+		ask: make(chan struct{}, 1), rekey: make(chan struct{}, 1), recert: make(chan struct{}, 1),
+		pace: make(chan time.Duration, 1), slot: make(chan struct{}, 1),
+	}
 	s.now.Store(c)
 	var err error
 	if s.guard, err = newGuard(c, log); err != nil {
