@@ -13,10 +13,25 @@ const (
 	Refused DecisionKind = "refused" // it cannot be loaded, or a request for it not be served
 )
 
+// A Cause says in a word why a Decision was made, for metrics; its Reason says it for
+// people. Of Refused it is the error's Code.
+type Cause string
+
+// The causes of cooled and closed.
+const (
+	ForRoom    Cause = "room"        // another model is loaded or run
+	OverBudget Cause = "over_budget" // more is held than the budget allows
+	Unused     Cause = "unused"      // its keep-alive is over, or nothing at all is used
+	Asked      Cause = "asked"       // somebody asked to unload it
+	Replaced   Cause = "replaced"    // its files changed
+	Removed    Cause = "removed"     // its folder is gone
+)
+
 // A Decision is one choice about a model's place in memory, and why it was made.
 type Decision struct {
 	Kind   DecisionKind
 	Model  *Model
+	Cause  Cause     // of loaded: empty
 	Reason string    // a sentence fragment, safe to show
 	Bytes  int64     // loaded: taken; cooled and closed: given back; refused: missing or needed, 0 where memory was not why
 	Chosen Candidate // of cooled and closed: the model as the policy saw it

@@ -111,13 +111,14 @@ type Result struct {
 
 // Took is where a request's time went; the parts follow each other.
 type Took struct {
+	Began  time.Time     // when the first part did; zero: not known
 	Load   time.Duration // waiting for the model
 	Memory time.Duration // waiting for working memory
 	Decode time.Duration // reading the picture and fitting it into the input
 	Run    time.Duration // the model, and making objects of its output
 }
 
-// Add adds another request's times.
+// Add adds another request's times. Began stays.
 func (t *Took) Add(o Took) {
 	t.Load += o.Load
 	t.Memory += o.Memory

@@ -9,8 +9,10 @@ import (
 // A door answers the requests of one HTTP dialect.
 type door struct {
 	http.Handler
+	name  string                           // as metrics call it
 	owns  func(path string) bool           // whether a path is one of its own
 	scope func(r *http.Request) yolo.Scope // what a caller must be allowed to do
+	route func(r *http.Request) string     // which of its routes, "" for none, as metrics call it; nil: none is told
 }
 
 // doors share a listener: the first that owns a path answers. The last owns what is left.
@@ -30,3 +32,12 @@ func (ds doors) ServeHTTP(w http.ResponseWriter, r *http.Request) { ds.of(r.URL.
 
 // scope is what the caller of r must be allowed to do.
 func (ds doors) scope(r *http.Request) yolo.Scope { return ds.of(r.URL.Path).scope(r) }
+
+// route is the door of r and which of its routes.
+func (ds doors) route(r *http.Request) (name, route string) {
+	d := ds.of(r.URL.Path)
+	if d.route == nil {
+		return d.name, ""
+	}
+	return d.name, d.route(r)
+}

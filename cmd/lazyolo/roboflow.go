@@ -38,17 +38,17 @@ func reservedNames(c *config.Config) []string {
 func (s *server) newRoboflow(painter *annotate.Painter) (door, error) {
 	bodies := &bodyPurse{}
 	bodies.free.Store(bodyShare(s.c, s.ledger.Budget()))
-	d, err := roboflow.New(s.detector, s.models, s.pool, roboflow.Options{
+	d, err := roboflow.New(s.telemetry.Watch(s.detector), s.models, s.pool, roboflow.Options{
 		Log: s.log, MaxBody: min(s.c.MaxBody, bodyShare(s.c, s.ledger.Budget())),
 		UploadTimeout: s.c.UploadTimeout, RequestTimeout: s.c.RequestTimeout,
 		Claim:  func() roboflow.Claim { return &bodyClaim{purse: bodies} },
 		Render: painter.Render, Version: buildVersion, Legacy: s.c.RoboflowLegacy, Reserved: firstSegments(), URLHosts: s.c.AllowURLInput,
-		Ready: func() bool { h := s.health(); return h.InferenceOK && !h.Starting },
+		Ready: func() bool { return len(s.unready()) == 0 },
 	})
 	if err != nil {
 		return door{}, err
 	}
-	return door{Handler: d, owns: d.Owns, scope: d.Scope}, nil
+	return door{Handler: d, name: "roboflow", owns: d.Owns, scope: d.Scope}, nil
 }
 
 // A bodyPurse is the memory for the bodies of this door's requests.

@@ -30,6 +30,7 @@ import (
 	"lazyolo/internal/pool"
 	"lazyolo/internal/prepare"
 	"lazyolo/internal/simulate"
+	"lazyolo/internal/telemetry"
 	"lazyolo/internal/turbojpeg"
 	"lazyolo/internal/usage"
 	"lazyolo/yolo"
@@ -60,19 +61,21 @@ func serve(ctx context.Context, c *config.Config, s sys) error {
 
 // A server is the wired-up program.
 type server struct {
-	c        *config.Config
-	log      *slog.Logger
-	models   *catalog.Catalog
-	demo     bool // the embedded demo model is served
-	ledger   *ledger.Ledger
-	engine   *engine.Engine
-	pool     *pool.Pool
-	detector *detect.Detector
-	annotate *annotate.Writer   // nil when pictures are not saved
-	usage    *usage.Store       // once it listens
-	trace    *simulate.Recorder // nil: uses are not recorded
-	warmedUp atomic.Bool        // the models to be there from the start are
-	http     *http.Server
+	c         *config.Config
+	log       *slog.Logger
+	models    *catalog.Catalog
+	demo      bool // the embedded demo model is served
+	ledger    *ledger.Ledger
+	engine    *engine.Engine
+	pool      *pool.Pool
+	detector  *detect.Detector
+	annotate  *annotate.Writer   // nil when pictures are not saved
+	usage     *usage.Store       // once it listens
+	trace     *simulate.Recorder // nil: uses are not recorded
+	warmedUp  atomic.Bool        // the models to be there from the start are
+	stopping  atomic.Bool        // a signal came
+	telemetry *telemetry.Telemetry
+	http      *http.Server
 
 	guard       *access.Guard
 	certificate *access.Certificate // nil: no TLS
@@ -127,6 +130,9 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 			return nil, hinted{err, "set TRACE_FILE to a file that can be written, or leave it out"}
 		}
 	}
+	if s.telemetry, err = s.newTelemetry(); err != nil {
+		return nil, err
+	}
 	if s.pool, err = s.newPool(s.events); err != nil {
 		return nil, err
 	}
@@ -151,7 +157,7 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 	s.detector = detect.New(s.models, s.pool, detect.Options{
 		Conf: float64(c.ConfThres), IoU: float64(c.IoUThres), Pictures: pictures, Buffers: s.engine.Store(),
 	})
-	old, err := httpapi.New(s.detector, served{s.models, s.pool}, o)
+	old, err := httpapi.New(s.telemetry.Watch(s.detector), served{s.models, s.pool}, o)
 	if err != nil {
 		return nil, err
 	}
@@ -159,8 +165,10 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.doors = doors{rf, {Handler: old, scope: old.Scope}}
+	s.metrics = s.telemetry.Metrics()
+	s.doors = doors{s.operations(), rf, {Handler: old, name: "old", scope: old.Scope, route: old.Route}}
 	s.http = s.newHTTP(s.doors, s.doors.scope, s.conns)
+	s.http.Handler = s.telemetry.Handler(s.http.Handler, s.doors.route) // what the guard refuses counts too
 	s.http.RegisterOnShutdown(s.events.Close)
 	return s, nil
 }
@@ -173,7 +181,9 @@ func (s *server) newPool(events *httpapi.Events) (*pool.Pool, error) {
 		MaxQueue: s.c.MaxQueue, LoadTimeout: s.c.LoadTimeout,
 		MinResident: minResident, KeepAlive: s.c.KeepAlive, NeverEvict: s.c.LRUCache != nil && !*s.c.LRUCache,
 		Policy: pool.CostAware, WorkingRoom: workingRoom, IdleAfter: idleAfter, Idle: s.engine.Rest,
-		Observe: events.Transition, Decide: events.Decide, Costs: s.costs,
+		Costs:   s.costs,
+		Observe: func(t yolo.Transition) { s.telemetry.Transition(t); events.Transition(t) },
+		Decide:  func(d yolo.Decision) { s.telemetry.Decide(d); events.Decide(d) },
 	}
 	if s.c.EvictionPolicy == config.PolicyLRU {
 		o.Policy = pool.LRU
@@ -262,14 +272,28 @@ func (s *server) run(ctx context.Context, out sys) error {
 		cancel()
 		return fmt.Errorf("serve: %w", err)
 	case sig := <-signals:
+		s.stopping.Store(true)
 		s.log.Info("Stopping: requests in flight may finish, a second signal ends the process", "signal", sig.String())
+		if sig == syscall.SIGTERM {
+			s.linger(signals)
+		}
 	case <-ctx.Done():
 	}
+	s.stopping.Store(true)
 	cancel()
 	if err := s.usage.Stop(s.pool.Status()); err != nil {
 		s.log.Warn("remember how models were used", "err", err)
 	}
 	return s.drain(signals)
+}
+
+// linger takes requests for SHUTDOWN_GRACE more, while /readyz sends new ones elsewhere.
+func (s *server) linger(signals <-chan os.Signal) {
+	select {
+	case <-time.After(s.c.ShutdownGrace):
+	case <-signals:
+		os.Exit(exitError)
+	}
 }
 
 // drain waits for the requests in flight, the time SHUTDOWN_TIMEOUT allows.
@@ -294,21 +318,22 @@ func (s *server) drain(signals <-chan os.Signal) error {
 // wait to be drawn, which take their memory from the pool.
 func (s *server) close() error {
 	var errs []error
-	within := func(end func(context.Context) error) {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	within := func(d time.Duration, end func(context.Context) error) {
+		ctx, cancel := context.WithTimeout(context.Background(), d)
 		defer cancel()
 		errs = append(errs, end(ctx))
 	}
 	if s.annotate != nil {
-		within(s.annotate.Close)
+		within(5*time.Second, s.annotate.Close)
 	}
-	within(s.pool.Close)
+	within(5*time.Second, s.pool.Close)
 	if s.trace != nil {
 		errs = append(errs, s.trace.Close())
 		if n := s.trace.Dropped(); n > 0 {
 			s.log.Warn("uses of models are missing in TRACE_FILE: it is full, or the disk too slow", "missing", n)
 		}
 	}
+	within(2*time.Second, s.telemetry.Shutdown) // a collector may be down
 	return errors.Join(append(errs, s.engine.Close())...)
 }
 
@@ -363,17 +388,6 @@ func (s *server) tellPrepared(ctx context.Context, m *yolo.Model, err error) {
 		if err := cannotServe(m, info); err != nil {
 			s.log.Warn("this model will not load", "model", m.ID, "err", err)
 		}
-	}
-}
-
-func (s *server) health() httpapi.Health {
-	return httpapi.Health{
-		Starting:        s.c.ReadyAfter == config.ReadyPreload && !s.warmedUp.Load(),
-		InferenceOK:     s.engine.Ready() == nil,
-		Device:          "cpu",
-		ModelPathAccess: readable(s.c.ModelsPath) || s.demo,
-		TmpWritable:     writable(os.TempDir()),
-		OutputWritable:  !s.c.SaveAnnotated || writable(s.c.OutputPath), // not needed, it is no trouble
 	}
 }
 

@@ -52,19 +52,22 @@ var mayImport = map[string]struct {
 	"internal/roboflow":      {nil, "a door knows the core only by its own small interfaces"},
 	"internal/simulate":      {[]string{"internal/pool"}, "the pool's policies over a trace; runs no model"},
 	"internal/load":          {[]string{"internal/machine"}, "drives a server over HTTP, knows no part of it"},
+	"internal/telemetry":     {nil, "hears of requests and models through hooks; imported by cmd alone"},
 	"test/e2e":               {nil, "meets the program as a user does, from outside"},
 }
 
 type listed struct {
-	ImportPath string
-	Doc        string
-	Imports    []string
-	Module     *struct{ Path string }
+	ImportPath   string
+	Doc          string
+	Imports      []string
+	TestImports  []string
+	XTestImports []string
+	Module       *struct{ Path string }
 }
 
 func packages(t *testing.T) []listed {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-json=ImportPath,Doc,Imports,Module", "./...")
+	cmd := exec.Command("go", "list", "-json=ImportPath,Doc,Imports,TestImports,XTestImports,Module", "./...")
 	cmd.Dir = root
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()

@@ -97,6 +97,7 @@ type Config struct {
 	RequestTimeout  time.Duration // REQUEST_TIMEOUT: to answer one request
 	LoadTimeout     time.Duration // LOAD_TIMEOUT: to open one model
 	ShutdownTimeout time.Duration // SHUTDOWN_TIMEOUT: for requests in work at the end; 0: none
+	ShutdownGrace   time.Duration // SHUTDOWN_GRACE: requests are still taken, but not ready; 0: none
 
 	File     string   // the settings file that was read; "" when none was
 	Args     []string // what is left of the arguments after the flags

@@ -205,7 +205,7 @@ func memorySettings() []Setting {
 		value: words(func(c *Config) *[]string { return &c.PreloadModels }),
 	}, {
 		Name: "READY_AFTER", Default: ReadyStart,
-		Help:  "when the health answer no longer says starting: at once (start), or when the pinned and preloaded models are loaded (preload)",
+		Help:  "when /readyz says ready and the health answer no longer starting: at once (start), or when the pinned and preloaded models are loaded (preload)",
 		value: choice(func(c *Config) *string { return &c.ReadyAfter }, ReadyStart, ReadyPreload),
 	}, {
 		Name: "PREHEAT", Default: PreheatOff,
@@ -295,6 +295,10 @@ func limitSettings() []Setting {
 		Name: "MAX_CONNECTIONS", Default: "1000",
 		Help:  "HTTP connections at once; beyond them a new one takes the place of the one that has waited longest for a request",
 		value: integer(func(c *Config) *int { return &c.MaxConnections }, 1, 1<<20),
+	}, {
+		Name: "SHUTDOWN_GRACE", Default: "0s",
+		Help:  "time after SIGTERM in which /readyz already says no and requests are still taken, for load balancers to look elsewhere",
+		value: duration(func(c *Config) *time.Duration { return &c.ShutdownGrace }, true),
 	}}
 }
 

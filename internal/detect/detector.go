@@ -159,7 +159,10 @@ type watch struct {
 	last time.Time
 }
 
-func newWatch() *watch { return &watch{last: time.Now()} }
+func newWatch() *watch {
+	now := time.Now()
+	return &watch{took: yolo.Took{Began: now}, last: now}
+}
 
 // lap ends a part.
 func (w *watch) lap(part *time.Duration) {

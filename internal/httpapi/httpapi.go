@@ -128,6 +128,8 @@ type Door interface {
 	http.Handler
 	// Scope is what a caller of r must be allowed to do; a path that is not there is open.
 	Scope(r *http.Request) yolo.Scope
+	// Route is r's path as metrics name it; "" for one that is not there.
+	Route(r *http.Request) string
 }
 
 // server answers the old server's requests.

@@ -94,3 +94,15 @@ func (s *server) Scope(r *http.Request) yolo.Scope {
 	}
 	return t.scope
 }
+
+// Route is the path of r with what varies in it named, "" for one that is not there:
+// there are few of them, whatever clients ask for.
+func (s *server) Route(r *http.Request) string {
+	if _, known := s.routes[r.URL.Path]; known {
+		return r.URL.Path
+	}
+	if _, known := s.actionRoute(r.URL.Path); known {
+		return modelsPath + "{model}" + r.URL.Path[strings.LastIndexByte(r.URL.Path, '/'):]
+	}
+	return ""
+}

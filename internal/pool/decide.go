@@ -20,14 +20,14 @@ func (p *Pool) decideRoomLocked(kind yolo.DecisionKind, e, room *entry, spared [
 		return
 	}
 	c := e.candidate(time.Now())
-	d := yolo.Decision{Kind: kind, Model: e.model, Bytes: e.gain(), Chosen: c, Spared: spared}
+	d := yolo.Decision{Kind: kind, Model: e.model, Cause: yolo.OverBudget, Bytes: e.gain(), Chosen: c, Spared: spared}
 	state := "idle " + span(c.Idle)
 	if e.leases > 0 {
 		state = "in use"
 	}
 	why := "over the budget"
 	if room != nil {
-		why = "room for " + room.model.ID
+		d.Cause, why = yolo.ForRoom, "room for "+room.model.ID
 	}
 	d.Reason = fmt.Sprintf("%s: %s, reload costs %s", why, state, span(c.Reload))
 	if kind == yolo.Cooled {
@@ -43,7 +43,7 @@ func (p *Pool) decideCoolIdleLocked(e *entry) {
 		return
 	}
 	c := e.candidate(time.Now())
-	p.o.Decide(yolo.Decision{Kind: yolo.Cooled, Model: e.model, Bytes: e.cost.Mapped, Chosen: c,
+	p.o.Decide(yolo.Decision{Kind: yolo.Cooled, Model: e.model, Cause: yolo.Unused, Bytes: e.cost.Mapped, Chosen: c,
 		Reason: fmt.Sprintf("idle %s, its pages return from the file", span(c.Idle))})
 }
 
@@ -53,14 +53,20 @@ func (p *Pool) decideCloseLocked(e *entry, why string) {
 		return
 	}
 	c := e.candidate(time.Now())
-	reason := why
+	reason, cause := why, yolo.Cause(why)
 	switch why {
 	case "keep-alive":
+		cause = yolo.Unused
 		reason = fmt.Sprintf("idle %s, its keep-alive is over", span(c.Idle))
+	case "new revision":
+		cause = yolo.Replaced
+	case "removed":
+		cause = yolo.Removed
 	case "asked":
+		cause = yolo.Asked
 		reason = "asked to unload"
 	}
-	p.o.Decide(yolo.Decision{Kind: yolo.Closed, Model: e.model, Reason: reason, Bytes: e.gain(), Chosen: c})
+	p.o.Decide(yolo.Decision{Kind: yolo.Closed, Model: e.model, Cause: cause, Reason: reason, Bytes: e.gain(), Chosen: c})
 }
 
 // decideLoadedLocked tells that e was loaded, before those who wait get it.
@@ -84,7 +90,7 @@ func (p *Pool) decideRefuseLocked(e *entry, err error, bytes int64) {
 	if known, ok := errors.AsType[*yolo.Error](err); ok {
 		reason = known.Msg
 	}
-	p.o.Decide(yolo.Decision{Kind: yolo.Refused, Model: e.model, Reason: reason, Bytes: bytes})
+	p.o.Decide(yolo.Decision{Kind: yolo.Refused, Model: e.model, Cause: yolo.Cause(yolo.CodeOf(err)), Reason: reason, Bytes: bytes})
 }
 
 // overloadedLocked refuses a caller because the queues are full. That they are is

@@ -66,6 +66,15 @@ func (r *record) last(kind yolo.DecisionKind) yolo.Decision {
 	return yolo.Decision{}
 }
 
+// causes counts the causes of the decisions.
+func (r *record) causes() map[yolo.Cause]int {
+	n := make(map[yolo.Cause]int)
+	for _, d := range r.decisions {
+		n[d.Cause]++
+	}
+	return n
+}
+
 // lines are the decisions as people read them.
 func (r *record) lines() []string {
 	var out []string
@@ -115,6 +124,10 @@ func TestDecisionsSayWhy(t *testing.T) {
 			"cooled a: room for c: idle 4 min, its pages return from the file", "loaded c: loaded in 15 ms, 1 waiting",
 			"refused huge: needs 0 MiB", "closed c: asked to unload",
 			"closed a: idle 10 min, its keep-alive is over", "closed b: idle 10 min, its keep-alive is over",
+		}
+		causes := map[yolo.Cause]int{"": 3, yolo.ForRoom: 1, yolo.Cause(yolo.TooBig): 1, yolo.Asked: 1, yolo.Unused: 2}
+		if d := cmp.Diff(causes, told.causes()); d != "" {
+			t.Error(d)
 		}
 		got := told.lines()
 		slices.Sort(got[len(got)-2:]) // whichever the timer found first

@@ -138,6 +138,15 @@ func (c *Cache) warn(err error) {
 	}
 }
 
+// Size is what the prepared models in the cache folder take, in bytes, and how many
+// they are; without a folder 0.
+func (c *Cache) Size() (bytes int64, models int, err error) {
+	if c.store == nil {
+		return 0, 0, nil
+	}
+	return c.store.size()
+}
+
 // Close lets go of the cache folder. Files handed out stay mapped.
 func (c *Cache) Close() error {
 	if c.store == nil {

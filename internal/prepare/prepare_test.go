@@ -172,6 +172,9 @@ func TestAModelIsPreparedOnce(t *testing.T) {
 		t.Errorf("after a restart: %+v, %v", known, ok)
 	}
 	again.mustPrepare(t, m)
+	if n, models, err := again.Size(); err != nil || models != 1 || n != info.Bytes {
+		t.Errorf("the folder has %d models of %d bytes, want 1 of %d: %v", models, n, info.Bytes, err)
+	}
 	if f.children.Load() != 1 || again.children.Load() != 0 {
 		t.Errorf("%d and %d children", f.children.Load(), again.children.Load())
 	}

@@ -250,6 +250,25 @@ func (s *store) writeMemo(name string, b []byte) error {
 	return s.root.Rename(tmp, path.Join(memoDir, name))
 }
 
+// size is what the entries take together, in bytes, and how many there are.
+func (s *store) size() (bytes int64, entries int, err error) {
+	dir, err := s.root.Open(".")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	for _, name := range names {
+		model, err := s.root.Lstat(path.Join(name, modelFile))
+		if err != nil || strings.HasPrefix(name, tmpPrefix) {
+			continue // not an entry, or gone meanwhile
+		}
+		bytes += model.Size()
+		entries++
+	}
+	return bytes, entries, err
+}
+
 // trim removes drafts that a crash left and, while the entries together take
 // more than most bytes (0: any), the one unused for longest; keep is spared.
 func (s *store) trim(most int64, keep string) (removed []string, err error) {
