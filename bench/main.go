@@ -12,7 +12,7 @@
 //
 // Settings are environment variables: BENCH_QUICK=1 few rounds; BENCH_PEERS=0 no
 // Python server; BENCH_ONLY=start,serving,hot,speed,throughput,original,
-// dynamic,checkpoint,parts,budget,many,cycles,resident,keys some tables; BENCH_MODELS how many files
+// dynamic,checkpoint,parts,budget,many,cycles,resident,keys,telemetry some tables; BENCH_MODELS how many files
 // the table many has, 13 MB each and as much in the cache; BENCH_DIR the work folder (the user cache's lazyolo-bench); BENCH_VENV a Python environment to use
 // instead of making one; BENCH_BINARY another program than bin/lazyolo; ORT_LIBRARY
 // as in lazyolo.
@@ -63,13 +63,15 @@ type rounds struct {
 	steady  int           // requests of the resident model, three times
 	many    int           // model files; BENCH_MODELS
 	asked   int           // of them, asked once more
+	told    int           // of requests to a fake detector, with and without telemetry
+	telling int           // requests in each
 }
 
 var (
 	full = rounds{starts: 15, lives: 7, peers: 3, pairs: 120, against: 30, settle: 5 * time.Second,
-		bursts: 12, windows: 3, window: 12 * time.Second, empty: time.Minute, cycles: 1000, steady: 1000, many: 500, asked: 40}
+		bursts: 12, windows: 3, window: 12 * time.Second, empty: time.Minute, cycles: 1000, steady: 1000, many: 500, asked: 40, told: 7, telling: 10_000}
 	quick = rounds{starts: 3, lives: 1, peers: 1, pairs: 15, against: 5, settle: 5 * time.Second,
-		bursts: 2, windows: 1, window: 3 * time.Second, empty: 15 * time.Second, cycles: 60, steady: 30, many: 20, asked: 10}
+		bursts: 2, windows: 1, window: 3 * time.Second, empty: 15 * time.Second, cycles: 60, steady: 30, many: 20, asked: 10, told: 3, telling: 10_000}
 )
 
 // A table measures its figures and prints them.
@@ -91,7 +93,7 @@ func bench(ctx context.Context, out io.Writer) error {
 		{"speed", speedTable}, {"throughput", throughputTable}, {"original", originalTable},
 		{"dynamic", dynamicTable}, {"checkpoint", checkpointTable}, {"reload", reloadTable}, {"parts", partsTable}, {"policy", policyTable},
 		{"budget", budgetTables}, {"many", manyTable}, {"cycles", cyclesTable}, {"resident", residentTable},
-		{"keys", keysTable},
+		{"keys", keysTable}, {"telemetry", telemetryTable},
 	}
 	only := os.Getenv("BENCH_ONLY")
 	for _, t := range tables {
