@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"net/http"
 
 	"lazyolo/yolo"
@@ -36,8 +37,9 @@ func (ds doors) scope(r *http.Request) yolo.Scope { return ds.of(r.URL.Path).sco
 // route is the door of r and which of its routes.
 func (ds doors) route(r *http.Request) (name, route string) {
 	d := ds.of(r.URL.Path)
+	name = cmp.Or(d.name, "other")
 	if d.route == nil {
-		return d.name, ""
+		return name, ""
 	}
-	return d.name, d.route(r)
+	return name, d.route(r)
 }
