@@ -105,7 +105,7 @@ func (s *server) state() telemetry.State {
 	}
 	var err error
 	if st.CacheBytes, st.CacheModels, err = s.engine.Cache().Size(); err != nil {
-		s.log.Warn("measure the cache folder", "err", err)
+		s.log.Debug("measure the cache folder", "err", err)
 	}
 	return st
 }
