@@ -48,7 +48,7 @@ func (s *server) newRoboflow(painter *annotate.Painter) (door, error) {
 	if err != nil {
 		return door{}, err
 	}
-	return door{Handler: d, name: "roboflow", owns: d.Owns, scope: d.Scope}, nil
+	return door{Handler: d, name: "roboflow", owns: d.Owns, scope: d.Scope, route: d.Route}, nil
 }
 
 // A bodyPurse is the memory for the bodies of this door's requests.
