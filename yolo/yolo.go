@@ -131,8 +131,9 @@ type DType string
 
 // The element types lazyolo reads and writes itself.
 const (
-	FP32 DType = "FP32"
-	FP16 DType = "FP16"
+	FP32  DType = "FP32"
+	FP16  DType = "FP16"
+	UINT8 DType = "UINT8" // class numbers that come out
 )
 
 // A TensorInfo describes an input or output of a model. A dimension of -1 is dynamic.
@@ -142,7 +143,7 @@ type TensorInfo struct {
 	Shape []int64 `json:"shape"`
 }
 
-// A Tensor is a dense float32 array; FP16 models are converted at the session's
+// A Tensor is a dense float32 array; FP16 and UINT8 models are converted at the session's
 // edge. Whoever made Data owns it.
 type Tensor struct {
 	Name  string

@@ -19,10 +19,12 @@ import (
 
 	"lazyolo/internal/access"
 	"lazyolo/internal/annotate"
+	"lazyolo/internal/bodies"
 	"lazyolo/internal/catalog"
 	"lazyolo/internal/config"
 	"lazyolo/internal/detect"
 	"lazyolo/internal/engine"
+	"lazyolo/internal/grpcapi"
 	"lazyolo/internal/httpapi"
 	"lazyolo/internal/imaging"
 	"lazyolo/internal/ledger"
@@ -76,6 +78,7 @@ type server struct {
 	stopping  atomic.Bool        // a signal came
 	telemetry *telemetry.Telemetry
 	http      *http.Server
+	grpc      *grpcapi.Server // nil: GRPC_PORT is 0
 
 	guard       *access.Guard
 	certificate *access.Certificate // nil: no TLS
@@ -140,7 +143,7 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 		Log: log, MaxBody: c.MaxBody, UploadTimeout: c.UploadTimeout, RequestTimeout: c.RequestTimeout,
 		ModelVersion: c.ModelVersion, CacheDisabled: c.LRUCache != nil && !*c.LRUCache,
 		MemoryCheckInterval: c.MemoryCheckInterval, Health: s.health, Memory: s.memory,
-		Residents: s.pool, Events: s.events, BodyShare: bodyShare(c, s.ledger.Budget()), Origin: allowedOrigin(c),
+		Residents: s.pool, Events: s.events, Bodies: bodies.New(bodyShare(c, s.ledger.Budget())), Origin: allowedOrigin(c),
 	}
 	pictures := &imaging.Codec{MaxPixels: c.MaxPixels, JPEG: &turbojpeg.Library{Buffers: s.engine.Store()}, Fast: c.Decode == config.DecodeFast,
 		Buffers: s.engine.Store()}
@@ -155,7 +158,7 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 		o.Annotate = s.annotate
 	}
 	s.detector = detect.New(s.models, s.pool, detect.Options{
-		Conf: float64(c.ConfThres), IoU: float64(c.IoUThres), Pictures: pictures, Buffers: s.engine.Store(),
+		Conf: float64(c.ConfThres), IoU: float64(c.IoUThres), Pictures: pictures, Buffers: s.engine.Store(), Known: s.signature,
 	})
 	old, err := httpapi.New(s.telemetry.Watch(s.detector), served{s.models, s.pool}, o)
 	if err != nil {
@@ -165,8 +168,12 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	standard, err := s.standardDoors(o.Bodies)
+	if err != nil {
+		return nil, err
+	}
 	s.metrics = s.telemetry.Metrics()
-	s.doors = doors{s.operations(), rf, {Handler: old, name: "old", scope: old.Scope, route: old.Route}}
+	s.doors = doors{s.operations(), standard, rf, {Handler: old, name: "old", scope: old.Scope, route: old.Route}}
 	s.http = s.newHTTP(s.doors, s.doors.scope, s.conns)
 	s.http.Handler = s.telemetry.Handler(s.http.Handler, s.doors.route) // what the guard refuses counts too
 	s.http.RegisterOnShutdown(s.events.Close)
@@ -234,6 +241,10 @@ func (s *server) run(ctx context.Context, out sys) error {
 	if err != nil {
 		return hinted{fmt.Errorf("listen: %w", err), "another server may use the port: set PORT, or stop it"}
 	}
+	g, err := s.listenGRPC()
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
 	port := l.Addr().(*net.TCPAddr).Port
 	s.log.Info(fmt.Sprintf("Starting server on %s:%d", s.c.Host, port))
 	s.warnOpen(l)
@@ -265,8 +276,11 @@ func (s *server) run(ctx context.Context, out sys) error {
 		})
 		defer s.admin.Close()
 	}
-	served := make(chan error, 1)
+	served := make(chan error, 2)
 	go func() { served <- s.serveOn(s.http, l, s.conns) }()
+	if g != nil {
+		go func() { served <- s.grpc.Serve(g) }()
+	}
 	select {
 	case err := <-served:
 		cancel()
@@ -301,7 +315,7 @@ func (s *server) drain(signals <-chan os.Signal) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.c.ShutdownTimeout)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- s.http.Shutdown(ctx) }()
+	go func() { done <- s.stopDoors(ctx) }()
 	select {
 	case err := <-done:
 		if err != nil {

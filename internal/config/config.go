@@ -53,6 +53,7 @@ type Config struct {
 
 	Host      string     // HOST: name or address to listen on
 	Port      int        // PORT: 1..65535; 0, only from the flag, is any free port
+	GRPCPort  int        // GRPC_PORT: 1..65535; 0: no gRPC
 	LogLevel  slog.Level // LOG_LEVEL: LevelCritical at most
 	LogFormat string     // LOG_FORMAT: LogText or LogJSON
 

@@ -156,6 +156,10 @@ func serverSettings() []Setting {
 		Help:  "port to listen on",
 		value: port,
 	}, {
+		Name: "GRPC_PORT", Default: "8001",
+		Help:  "port of the Open Inference Protocol over gRPC; 0: none",
+		value: integer(func(c *Config) *int { return &c.GRPCPort }, 0, 65535),
+	}, {
 		Name: "LOG_LEVEL", Default: "INFO", Live: true,
 		Help:  "least important messages to log",
 		value: level(),

@@ -23,6 +23,8 @@ type Options struct {
 	Conf, IoU float64        // thresholds in 0..1 when a request names none
 	Pictures  *imaging.Codec // reads them; required
 	Buffers   *buffers.Store // lends the network inputs; nil: they lie in Go's heap
+	// Known tells a model's Signature without loading it, if it can; nil: it cannot.
+	Known func(*yolo.Model) (yolo.Signature, bool)
 }
 
 // Models finds a model by its id or decimal index; *catalog.Catalog is one.
@@ -37,6 +39,7 @@ type Detector struct {
 	o      Options
 	limits atomic.Pointer[limits]
 	plans  sync.Map // *plan by model id, of the revision seen last
+	counts counts
 }
 
 // New makes a Detector over the models and the pool that loads them.
@@ -55,7 +58,7 @@ func (d *Detector) Thresholds(conf, iou float64) { d.limits.Store(&limits{conf, 
 // Detect answers for one picture, best first. Its errors carry codes: NotFound for
 // an unknown model, Invalid for an option that is out of range or a picture that
 // cannot be decoded, LoadFailed and Unsupported for a model that cannot serve.
-func (d *Detector) Detect(ctx context.Context, r yolo.Request) (*yolo.Result, error) {
+func (d *Detector) Detect(ctx context.Context, r yolo.Request) (result *yolo.Result, err error) {
 	q, err := d.query(r)
 	if err != nil {
 		return nil, err
@@ -71,6 +74,8 @@ func (d *Detector) Detect(ctx context.Context, r yolo.Request) (*yolo.Result, er
 	// The model comes first: whoever waits for a load holds nothing but the
 	// encoded picture.
 	watch := newWatch()
+	call := d.counts.begin(m)
+	defer func() { call.end(watch.took, err) }()
 	lease, p, cold, err := d.borrow(ctx, m, r)
 	if err != nil && yolo.CodeOf(err) == yolo.NotFound { // its folder changed a moment ago
 		if now, ok := d.models.Model(r.Model); ok && now != m {
@@ -102,14 +107,17 @@ func (d *Detector) Detect(ctx context.Context, r yolo.Request) (*yolo.Result, er
 	if w != size.Width || h != size.Height {
 		return nil, yolo.Errorf(yolo.Invalid, "picture of %dx%d pixels says %dx%d in its header", w, h, size.Width, size.Height)
 	}
-	result := &yolo.Result{Model: lease.Model(), Width: w, Height: h, Cold: cold}
+	result = &yolo.Result{Model: lease.Model(), Width: w, Height: h, Cold: cold}
 	q.fit = at.Fit
 	data := buffers.Get[float32](d.o.Buffers, 3*at.Width*at.Height)
 	defer buffers.Put(d.o.Buffers, data)
 	at.fill(data, img, room.Cores())
 	watch.lap(&watch.took.Decode)
 	tensor := yolo.Tensor{Shape: []int64{1, 3, int64(at.Height), int64(at.Width)}, Data: data}
-	err = lease.Run(ctx, []yolo.Tensor{tensor}, func(out []yolo.Tensor) error { return p.head.decode(out, q, result) })
+	err = lease.Run(ctx, []yolo.Tensor{tensor}, func(out []yolo.Tensor) error {
+		call.ran()
+		return p.head.decode(out, q, result)
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,8 @@ type plan struct {
 	names names
 	head  head
 	other *yolo.Model // the checkpoint's other head; nil: it has none
+
+	signature yolo.Signature // as the file says it
 }
 
 // headFor is the model that a request's NMS asks for: p's, or its other head.
@@ -47,7 +49,7 @@ func newPlan(m *yolo.Model, inputs, outputs []yolo.TensorInfo, metadata map[stri
 	if said, ok := yolo.ParseTask(f.task); f.task != "" && (!ok || said != m.Task) {
 		return nil, unsupported(m, "task: labels.yaml says %s, the model file says %s", m.TaskName, f.task)
 	}
-	p := &plan{model: m, names: names{m.Labels, f.names}}
+	p := &plan{model: m, names: names{m.Labels, f.names}, signature: yolo.Signature{Inputs: inputs, Outputs: outputs, Metadata: metadata}}
 	if f.twoHeaded {
 		p.other = m.OtherHead
 	}

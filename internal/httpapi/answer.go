@@ -93,6 +93,12 @@ func (n numbers) MarshalJSON() ([]byte, error) {
 	return append(b, ']'), nil
 }
 
+// Answer writes what a detection of one picture is answered with; masks is polygon, rle
+// or none.
+func Answer(r *yolo.Result, masks string) ([]byte, error) {
+	return encode(answer{Predictions: predictions(r, masks), Probs: probsOf(r)})
+}
+
 // predictions renders what was found; masks says how masks are told.
 func predictions(r *yolo.Result, masks string) []prediction {
 	out := make([]prediction, 0, len(r.Objects)+len(r.Probs)+len(r.Regions))

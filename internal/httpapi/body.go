@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,16 +8,13 @@ import (
 	"os"
 	"time"
 
+	"lazyolo/internal/bodies"
 	"lazyolo/yolo"
 )
 
-// presize bounds what a Content-Length alone makes us allocate and set aside; a
-// longer body grows as it really arrives.
-const presize = 512 << 10
-
 // readBody returns the whole body, at most maxBody bytes within
 // Options.UploadTimeout. Its memory is charged to held before it is taken.
-func (s *server) readBody(w http.ResponseWriter, r *http.Request, held *claim) ([]byte, error) {
+func (s *server) readBody(w http.ResponseWriter, r *http.Request, held *bodies.Claim) ([]byte, error) {
 	// What is left of a body we refuse would be taken for the next request.
 	hangUp := func() { w.Header().Set("Connection", "close") }
 	conn := http.NewResponseController(w)
@@ -31,7 +27,7 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, held *claim) (
 		s.drain(r)
 		return nil, s.tooLarge()
 	}
-	body, err := readAll(r.Context(), http.MaxBytesReader(w, r.Body, limit), r.ContentLength, limit, held)
+	body, err := held.ReadAll(r.Context(), http.MaxBytesReader(w, r.Body, limit), r.ContentLength, limit)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case err == nil:
@@ -42,9 +38,9 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, held *claim) (
 	case errors.As(err, &tooLarge):
 		err = s.tooLarge()
 		fallthrough
-	case errors.Is(err, errBodies):
+	case errors.Is(err, bodies.ErrFull):
 		hangUp()
-		held.release() // what follows is not kept
+		held.Release() // what follows is not kept
 		s.drain(r)
 		return nil, err
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -71,10 +67,7 @@ func (s *server) drain(r *http.Request) {
 // maxBody is the size of the largest body: one that exceeds what all together
 // may hold could never be read.
 func (s *server) maxBody() int64 {
-	if s.o.BodyShare > 0 {
-		return min(s.o.MaxBody, s.o.BodyShare)
-	}
-	return s.o.MaxBody
+	return s.bodies.Largest(s.o.MaxBody)
 }
 
 // tooLarge names the setting, for whoever reads the answer can often change it.
@@ -88,39 +81,4 @@ func (s *server) tooLarge() error {
 		limit = fmt.Sprintf("%d MB", n/mib)
 	}
 	return yolo.Errorf(yolo.TooLarge, "the request body is larger than %s (%s)", limit, setting)
-}
-
-// readAll reads r to its end into one buffer. Size is the length the client
-// claims, or -1; limit is where r ends at the latest; held is asked before the
-// buffer takes more.
-func readAll(ctx context.Context, r io.Reader, size, limit int64, held *claim) ([]byte, error) {
-	// One byte more than the body: the read that finds the end needs room.
-	most := limit + 1
-	if size >= 0 {
-		most = size + 1
-	}
-	b, err := held.buffer(ctx, min(most, presize))
-	if err != nil {
-		return nil, err
-	}
-	for {
-		if len(b) == cap(b) {
-			room := max(min(2*int64(cap(b)), most), int64(cap(b))+1)
-			if err := held.grow(ctx, room-int64(cap(b))); err != nil {
-				return nil, err
-			}
-			grown := make([]byte, len(b), room)
-			copy(grown, b)
-			b = grown
-			held.outgrow()
-		}
-		n, err := r.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
-		if err == io.EOF {
-			return b, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
 }

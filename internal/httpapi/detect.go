@@ -21,8 +21,8 @@ func (s *server) detectV1(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) detect(w http.ResponseWriter, r *http.Request, withModel bool) error {
-	held := s.bodies.claim()
-	defer held.release()
+	held := s.bodies.Claim()
+	defer held.Release()
 	times := &timing{start: time.Now()}
 	f, err := s.readForm(w, r, held)
 	if err != nil {
@@ -37,7 +37,7 @@ func (s *server) detect(w http.ResponseWriter, r *http.Request, withModel bool) 
 		return err
 	}
 	if s.o.Annotate != nil {
-		held.keep()
+		held.Keep()
 	}
 	s.requests.Add(1)
 	m, err := s.find(in)

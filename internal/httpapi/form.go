@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"lazyolo/internal/bodies"
 	"lazyolo/yolo"
 )
 
@@ -62,7 +63,7 @@ type fieldError struct {
 // readForm reads the body as its Content-Type says: a form, or the picture itself
 // (image/*). A body that is neither counts as an empty form and is not read. What
 // is read is charged to held.
-func (s *server) readForm(w http.ResponseWriter, r *http.Request, held *claim) (*form, error) {
+func (s *server) readForm(w http.ResponseWriter, r *http.Request, held *bodies.Claim) (*form, error) {
 	media, params := parseOptions(r.Header.Get("Content-Type"))
 	f := &form{query: r.URL.Query(), raw: strings.HasPrefix(media, "image/")}
 	switch {

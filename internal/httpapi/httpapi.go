@@ -33,6 +33,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -41,6 +42,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lazyolo/internal/bodies"
 	"lazyolo/yolo"
 )
 
@@ -114,6 +116,7 @@ type Options struct {
 	Events        *Events       // what /api/v2/events tells
 
 	BodyShare           int64                    // bytes that all request bodies may hold together; 0: no bound
+	Bodies              *bodies.Share            // what they hold together with those of other doors, instead of BodyShare; nil: of this door alone
 	RequestTimeout      time.Duration            // from the end of the upload to the answer; 0: none
 	ModelVersion        string                   // version in /api/v1/health; empty: shown as such
 	CacheDisabled       bool                     // ENABLE_LRU_CACHE=false was set: /api/v2/cache/stats says so
@@ -139,7 +142,7 @@ type server struct {
 	o        Options
 	routes   map[string]route
 	requests atomic.Int64 // detections asked for since the start
-	bodies   *share
+	bodies   *bodies.Share
 	doing    map[yolo.Action]action
 }
 
@@ -168,7 +171,7 @@ func New(d Detector, m Models, o Options) (Door, error) {
 			return nil, errors.New("httpapi: New needs " + need.what)
 		}
 	}
-	s := &server{detector: d, models: m, o: o, bodies: newShare(o.BodyShare)}
+	s := &server{detector: d, models: m, o: o, bodies: cmp.Or(o.Bodies, bodies.New(o.BodyShare))}
 	s.routes, s.doing = s.table(), s.actions()
 	return s, nil
 }

@@ -154,6 +154,8 @@ func dtype(kind C.int) yolo.DType {
 		return yolo.FP32
 	case C.ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16:
 		return yolo.FP16
+	case C.ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8:
+		return yolo.UINT8
 	}
 	return yolo.DType(fmt.Sprintf("ONNX_%d", int(kind)))
 }
@@ -226,7 +228,7 @@ func (s *Session) run(opts *C.OrtRunOptions, in []yolo.Tensor) ([]*C.OrtValue, e
 		if s.inputs[i].DType == yolo.FP16 {
 			half := unsafe.Slice((*uint16)(data), len(t.Data))
 			for j, v := range t.Data {
-				half[j] = floatToHalf(v) // overwrites only what was read
+				half[j] = yolo.FloatToHalf(v) // overwrites only what was read
 			}
 			size, kind = 2*len(half), C.ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16
 		}
@@ -260,7 +262,7 @@ func (r *Runtime) tensor(v *C.OrtValue) (yolo.Tensor, error) {
 	case C.ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16:
 		t.Data = make([]float32, n)
 		for i, h := range unsafe.Slice((*uint16)(c.data), n) {
-			t.Data[i] = halfToFloat(h)
+			t.Data[i] = yolo.HalfToFloat(h)
 		}
 	case C.ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8: // class numbers
 		t.Data = make([]float32, n)

@@ -1,9 +1,9 @@
-package ort
+package yolo
 
 import "math"
 
-// halfToFloat converts an IEEE 754 binary16 to float32, exactly.
-func halfToFloat(h uint16) float32 {
+// HalfToFloat converts an IEEE 754 binary16 to float32, exactly.
+func HalfToFloat(h uint16) float32 {
 	sign := uint32(h&0x8000) << 16
 	exp := uint32(h>>10) & 0x1f
 	frac := uint32(h & 0x3ff)
@@ -17,9 +17,9 @@ func halfToFloat(h uint16) float32 {
 	return math.Float32frombits(sign | (exp+127-15)<<23 | frac<<13)
 }
 
-// floatToHalf converts a float32 to binary16, rounding to nearest even as numpy
+// FloatToHalf converts a float32 to binary16, rounding to nearest even as numpy
 // and torch do; what is too large becomes infinity.
-func floatToHalf(f float32) uint16 {
+func FloatToHalf(f float32) uint16 {
 	b := math.Float32bits(f)
 	sign := uint16(b>>16) & 0x8000
 	b &= 0x7fffffff

@@ -1,4 +1,4 @@
-package ort
+package yolo
 
 import (
 	"math"
@@ -9,14 +9,14 @@ import (
 func TestHalvesSurvive(t *testing.T) {
 	for i := range 1 << 16 {
 		h := uint16(i)
-		f := halfToFloat(h)
+		f := HalfToFloat(h)
 		if math.IsNaN(float64(f)) {
 			if h&0x7c00 != 0x7c00 || h&0x3ff == 0 {
 				t.Fatalf("%#04x became NaN", h)
 			}
 			continue
 		}
-		if got := floatToHalf(f); got != h {
+		if got := FloatToHalf(f); got != h {
 			t.Fatalf("%#04x became %v and %#04x", h, f, got)
 		}
 	}
@@ -30,14 +30,14 @@ func TestFloatToHalf(t *testing.T) {
 		1 + 1.0/2048: 0x3c00, 1 + 3.0/2048: 0x3c02, // halfway: to the even neighbour
 		6.1e-5: 0x03ff, 5.9604645e-8: 0x0001, 2.9802322e-8: 0x0000, 2.9802326e-8: 0x0001, 1e-10: 0,
 	} {
-		if got := floatToHalf(f); got != want {
+		if got := FloatToHalf(f); got != want {
 			t.Errorf("%v: got %#04x, want %#04x", f, got, want)
 		}
 	}
-	if got := floatToHalf(float32(math.NaN())); got&0x7fff != 0x7e00 {
+	if got := FloatToHalf(float32(math.NaN())); got&0x7fff != 0x7e00 {
 		t.Errorf("NaN: got %#04x", got)
 	}
-	if got := floatToHalf(float32(math.Inf(-1))); got != 0xfc00 {
+	if got := FloatToHalf(float32(math.Inf(-1))); got != 0xfc00 {
 		t.Errorf("-Inf: got %#04x", got)
 	}
 }

@@ -1,0 +1,139 @@
+// Package grpcapi is the Open Inference Protocol v2 over gRPC
+// (inference.GRPCInferenceService), with the standard health and reflection services.
+// What the calls mean is package oip's business; here are the messages, the statuses and
+// the memory.
+package grpcapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/reflection"
+
+	"lazyolo/internal/bodies"
+	"lazyolo/internal/oip"
+	"lazyolo/yolo"
+)
+
+// A Gate decides who may make a call.
+type Gate interface {
+	// Admit decides on one call. peer is the connection's "host:port", header looks up
+	// header or metadata values by lower-case name. done ends the call; err is a
+	// *yolo.Error: Denied, Forbidden or Overloaded.
+	Admit(ctx context.Context, peer string, header func(name string) []string, scope yolo.Scope) (done func(), err error)
+}
+
+// Options configures New. A field is required unless it says what zero means.
+type Options struct {
+	Log           *slog.Logger
+	MaxBody       int64                            // bytes of one message
+	UploadTimeout time.Duration                    // for receiving one message
+	Bodies        *bodies.Share                    // memory of the bodies of all requests
+	Gate          Gate                             // asked for every call but health and reflection; nil: all are allowed
+	Credentials   credentials.TransportCredentials // TLS; nil: none
+}
+
+// A Server answers gRPC calls. Its methods may be called concurrently.
+type Server struct {
+	core    *oip.Core
+	o       Options
+	grpc    *grpc.Server
+	reading sync.WaitGroup // goroutines that receive messages
+}
+
+// What a connection may have under way. The windows are what a caller may send before
+// it is read: once a message's length is known, all of it may come.
+const (
+	maxStreams    = 128
+	streamWindow  = 256 << 10
+	connectWindow = 2 << 20
+	ioBuffer      = 128 << 10
+)
+
+// New makes a Server over the core. The error names the option that is missing.
+func New(core *oip.Core, o Options) (*Server, error) {
+	if core == nil || o.Log == nil || o.MaxBody <= 0 || o.UploadTimeout <= 0 || o.Bodies == nil {
+		return nil, errors.New("grpcapi: New needs a Core, a Log, Bodies, a positive MaxBody and UploadTimeout")
+	}
+	s := &Server{core: core, o: o}
+	limit := int(o.Bodies.Largest(o.MaxBody))
+	options := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(codec{}), grpc.MaxRecvMsgSize(limit), grpc.MaxConcurrentStreams(maxStreams),
+		grpc.InitialWindowSize(streamWindow), grpc.InitialConnWindowSize(connectWindow),
+		grpc.ReadBufferSize(ioBuffer), grpc.WriteBufferSize(ioBuffer), grpc.MaxHeaderListSize(64 << 10),
+		grpc.WaitForHandlers(true), grpc.ConnectionTimeout(10 * time.Second),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+	}
+	if o.Credentials != nil {
+		options = append(options, grpc.Creds(o.Credentials))
+	}
+	s.grpc = grpc.NewServer(options...)
+	s.grpc.RegisterService(s.service(), s)
+	grpc_health_v1.RegisterHealthServer(s.grpc, health{core: core})
+	reflection.Register(s.grpc)
+	return s, nil
+}
+
+// Serve answers on l until Stop.
+func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(l) }
+
+// Stop takes no new calls and waits for those under way; when ctx ends they are cut,
+// and its error is returned.
+func (s *Server) Stop(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.grpc.GracefulStop()
+	}()
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+		s.grpc.Stop() // GracefulStop returns then, too
+		<-done
+	}
+	s.reading.Wait()
+	return err
+}
+
+// admit asks the gate.
+func (s *Server) admit(ctx context.Context, scope yolo.Scope) (done func(), err error) {
+	if s.o.Gate == nil {
+		return func() {}, nil
+	}
+	address := ""
+	if p, ok := peer.FromContext(ctx); ok {
+		address = p.Addr.String()
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	return s.o.Gate.Admit(ctx, address, md.Get, scope)
+}
+
+// health is the standard service: serving while models can be run.
+type health struct {
+	grpc_health_v1.UnimplementedHealthServer
+	core *oip.Core
+}
+
+// Check implements the service. The names it knows are "" and the protocol's.
+func (h health) Check(_ context.Context, r *grpc_health_v1.HealthCheckRequest) (*grpc_health_v1.HealthCheckResponse, error) {
+	if r.Service != "" && r.Service != serviceName {
+		return nil, toStatus(yolo.Errorf(yolo.NotFound, "unknown service"))
+	}
+	answer := &grpc_health_v1.HealthCheckResponse{Status: grpc_health_v1.HealthCheckResponse_NOT_SERVING}
+	if h.core.Ready() {
+		answer.Status = grpc_health_v1.HealthCheckResponse_SERVING
+	}
+	return answer, nil
+}
