@@ -2,7 +2,7 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
 
-.PHONY: build runtime run test lint faults fuzz storms soak bench test-clients
+.PHONY: build runtime run test lint faults fuzz storms soak bench test-clients pb
 
 build: ; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/lazyolo ./cmd/lazyolo
 runtime: build ; @bin/lazyolo doctor --fix --models-path cmd/lazyolo/demo/models
@@ -16,3 +16,4 @@ storms: ; POOL_STORMS=1000000 go test -timeout 90m -run TestStorms ./internal/po
 soak: runtime ; go run ./tools/soak -for $${SOAK:-10m}
 bench: runtime ; go run ./bench
 test-clients: runtime ; sh test/clients/run.sh
+pb: ; sh tools/pb.sh

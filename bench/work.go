@@ -112,7 +112,7 @@ func (b *work) path(names ...string) string {
 func (b *work) env() []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "ORT_LIBRARY=" + b.library.Path,
-		"CACHE_DIR=" + b.path("cache"), "STATE_DIR=" + b.path("state"), "OUTPUT_IMG_BASE_PATH=" + b.path("output"),
+		"GRPC_PORT=0", "CACHE_DIR=" + b.path("cache"), "STATE_DIR=" + b.path("state"), "OUTPUT_IMG_BASE_PATH=" + b.path("output"),
 	}
 }
 

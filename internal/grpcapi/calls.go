@@ -131,8 +131,8 @@ func (s *Server) repositoryModelUnload(ctx context.Context, in *pb.RepositoryMod
 	return new(pb.RepositoryModelUnloadResponse), nil
 }
 
-func (s *Server) modelInfer(ctx context.Context, in *inferRequest, held *bodies.Claim) (*inferResponse, error) {
-	q, err := in.request(ctx, held)
+func (s *Server) modelInfer(ctx context.Context, in *message, held *bodies.Claim) (*inferResponse, error) {
+	q, err := in.inferRequest(ctx, held)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"lazyolo/internal/bodies"
 	"lazyolo/internal/oip"
 	"lazyolo/internal/pb"
+	"lazyolo/yolo"
 )
 
 // codec is protobuf, but that the tensors of an inference are copied once on their way
@@ -36,13 +37,11 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 // Unmarshal implements encoding.CodecV2.
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	switch v := v.(type) {
-	case *inferRequest:
-		v.unmarshal(data)
+	case *message: // understood when there is memory for it
+		data.Ref()
+		v.data = data
 		return nil
 	case proto.Message:
-		if data.Len() > maxSmall {
-			return fmt.Errorf("a message of this call has at most %d bytes", maxSmall)
-		}
 		b := data.MaterializeToBuffer(mem.DefaultBufferPool())
 		defer b.Free()
 		return proto.Unmarshal(b.ReadOnlyData(), v)
@@ -50,13 +49,24 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return fmt.Errorf("unmarshal into %T: not a message", v)
 }
 
-// An inferRequest is a ModelInferRequest as it came.
-type inferRequest struct{ data mem.BufferSlice }
+// A message is one of our service's as it came. Whoever has it calls free.
+type message struct{ data mem.BufferSlice }
 
-// unmarshal keeps the message, which is understood when there is memory for it.
-func (r *inferRequest) unmarshal(data mem.BufferSlice) {
-	data.Ref()
-	r.data = data
+func (m *message) free() {
+	m.data.Free()
+	m.data = nil
+}
+
+// into decodes a message that is small.
+func (m *message) into(v proto.Message) error {
+	defer m.free()
+	if m.data.Len() > maxSmall {
+		return yolo.Errorf(yolo.TooLarge, "a message of this call has at most %d bytes", maxSmall)
+	}
+	if err := proto.Unmarshal(m.data.Materialize(), v); err != nil {
+		return &yolo.Error{Code: yolo.Invalid, Msg: "the message is not the one that the call takes", Err: err}
+	}
+	return nil
 }
 
 // An inferResponse is an answer whose tensors lie in the memory that held has. It is

@@ -39,18 +39,18 @@ const (
 // errMalformed is a message that is no ModelInferRequest.
 var errMalformed = yolo.Errorf(yolo.Invalid, "the message is no ModelInferRequest")
 
-// request makes a request of the message and lets go of it. held has what was set aside
+// inferRequest makes a request of the message and lets go of it. held has what was set aside
 // for a usual message; afterwards it has what the result takes.
-func (r *inferRequest) request(ctx context.Context, held *bodies.Claim) (*oip.Request, error) {
+func (r *message) inferRequest(ctx context.Context, held *bodies.Claim) (*oip.Request, error) {
 	size := int64(r.data.Len())
 	defer func() {
-		r.data.Free()
+		r.free()
 		held.Pay(size)
 	}()
 	if err := held.Settle(ctx, size); err != nil {
 		return nil, err
 	}
-	m := &message{in: r.data.Reader(), held: held}
+	m := &parts{in: r.data.Reader(), held: held}
 	defer m.in.Close()
 	if err := m.read(ctx); err != nil {
 		return nil, err
@@ -58,8 +58,8 @@ func (r *inferRequest) request(ctx context.Context, held *bodies.Claim) (*oip.Re
 	return m.request()
 }
 
-// A message is a ModelInferRequest taken apart: data beside the rest.
-type message struct {
+// parts is a ModelInferRequest taken apart: data beside the rest.
+type parts struct {
 	in     *mem.Reader
 	held   *bodies.Claim
 	rest   []byte     // the fields without the tensors' data
@@ -77,7 +77,7 @@ type contents struct {
 }
 
 // read takes the message apart.
-func (m *message) read(ctx context.Context) error {
+func (m *parts) read(ctx context.Context) error {
 	outputs := 0
 	for m.in.Remaining() > 0 {
 		number, kind, n, err := m.field()
@@ -123,7 +123,7 @@ func (m *message) read(ctx context.Context) error {
 }
 
 // field reads a field's tag and, of one with a length, that; others are stepped over.
-func (m *message) field() (number protowire.Number, kind protowire.Type, n int64, err error) {
+func (m *parts) field() (number protowire.Number, kind protowire.Type, n int64, err error) {
 	tag, err := binary.ReadUvarint(m.in)
 	if err != nil || tag > math.MaxUint32 {
 		return 0, 0, 0, errMalformed
@@ -154,7 +154,7 @@ func (m *message) field() (number protowire.Number, kind protowire.Type, n int64
 }
 
 // big reads n bytes of a tensor's data.
-func (m *message) big(ctx context.Context, n int64) ([]byte, error) {
+func (m *parts) big(ctx context.Context, n int64) ([]byte, error) {
 	b, err := m.held.Buffer(ctx, n)
 	if err != nil {
 		return nil, err
@@ -166,7 +166,7 @@ func (m *message) big(ctx context.Context, n int64) ([]byte, error) {
 }
 
 // small reads n bytes of what may become many.
-func (m *message) small(n int64) ([]byte, error) {
+func (m *parts) small(n int64) ([]byte, error) {
 	if n > maxRest-int64(len(m.rest)) {
 		return nil, yolo.Errorf(yolo.Invalid, "the message has more than %d bytes beside the tensors' data", maxRest)
 	}
@@ -178,7 +178,7 @@ func (m *message) small(n int64) ([]byte, error) {
 }
 
 // input reads an InferInputTensor of n bytes: its contents, and the rest of it into rest.
-func (m *message) input(ctx context.Context, n int64) error {
+func (m *parts) input(ctx context.Context, n int64) error {
 	var rest []byte
 	var c contents
 	end := int64(m.in.Remaining()) - n
@@ -257,7 +257,7 @@ func (c *contents) read(ctx context.Context, b []byte, held *bodies.Claim) error
 }
 
 // request is the request that the message makes.
-func (m *message) request() (*oip.Request, error) {
+func (m *parts) request() (*oip.Request, error) {
 	q := &oip.Request{
 		Model: m.pb.ModelName, Version: m.pb.ModelVersion, ID: m.pb.Id, Parameters: parameters(m.pb.Parameters),
 	}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"lazyolo/internal/bodies"
 	"lazyolo/internal/oip"
@@ -41,11 +42,8 @@ func (s *Server) service() *grpc.ServiceDesc {
 	add("RepositoryIndex", yolo.Read, maxSmall, call(s.repositoryIndex))
 	add("RepositoryModelLoad", yolo.Admin, maxSmall, call(s.repositoryModelLoad))
 	add("RepositoryModelUnload", yolo.Admin, maxSmall, call(s.repositoryModelUnload))
-	add("ModelInfer", yolo.Infer, s.o.Bodies.Largest(s.o.MaxBody), handler{
-		func() any { return new(inferRequest) },
-		func(ctx context.Context, in any, held *bodies.Claim) (any, error) {
-			return s.modelInfer(ctx, in.(*inferRequest), held)
-		},
+	add("ModelInfer", yolo.Infer, s.o.Bodies.Largest(s.o.MaxBody), func(ctx context.Context, in *message, held *bodies.Claim) (any, error) {
+		return s.modelInfer(ctx, in, held)
 	})
 	return d
 }
@@ -53,17 +51,20 @@ func (s *Server) service() *grpc.ServiceDesc {
 // maxSmall bounds a message of a call that takes hardly any, in bytes.
 const maxSmall = 64 << 10
 
-// A handler answers one call: into is a message to receive into.
-type handler struct {
-	into   func() any
-	answer func(ctx context.Context, in any, held *bodies.Claim) (any, error)
-}
+// A handler answers one call. It frees the message.
+type handler func(ctx context.Context, in *message, held *bodies.Claim) (any, error)
 
 // call makes a handler of a method.
-func call[In, Out any](f func(context.Context, *In) (*Out, error)) handler {
-	return handler{
-		func() any { return new(In) },
-		func(ctx context.Context, in any, _ *bodies.Claim) (any, error) { return f(ctx, in.(*In)) },
+func call[In any, Out any, M interface {
+	*In
+	proto.Message
+}](f func(context.Context, M) (Out, error)) handler {
+	return func(ctx context.Context, m *message, _ *bodies.Claim) (any, error) {
+		in := M(new(In))
+		if err := m.into(in); err != nil {
+			return nil, err
+		}
+		return f(ctx, in)
 	}
 }
 
@@ -88,11 +89,11 @@ func (s *Server) serve(name string, scope yolo.Scope, most int64, h handler, str
 		return err
 	}
 	defer done()
-	in := h.into()
-	if err := s.receive(ctx, stream, in, held, most); err != nil {
+	in, err := s.receive(ctx, stream, held, most)
+	if err != nil {
 		return err
 	}
-	out, err := h.answer(ctx, in, held)
+	out, err := h(ctx, in, held)
 	if err != nil {
 		return err
 	}
@@ -112,28 +113,24 @@ func (s *Server) serve(name string, scope yolo.Scope, most int64, h handler, str
 const usual = 8 << 20
 
 // receive reads the one message of a call, at most so large, within UploadTimeout.
-func (s *Server) receive(ctx context.Context, stream grpc.ServerStream, in any, held *bodies.Claim, most int64) error {
+func (s *Server) receive(ctx context.Context, stream grpc.ServerStream, held *bodies.Claim, most int64) (*message, error) {
 	if err := held.Grow(ctx, min(most, usual)); err != nil {
-		return err
+		return nil, err
 	}
+	in := new(message)
 	received := make(chan error, 1)
 	s.reading.Go(func() { received <- stream.RecvMsg(in) })
 	late := time.NewTimer(s.o.UploadTimeout)
 	defer late.Stop()
 	select {
 	case err := <-received:
-		switch {
-		case err == io.EOF:
-			return yolo.Errorf(yolo.Invalid, "the call has no message")
-		case status.Code(err) == codes.Internal && ctx.Err() == nil:
-			return &yolo.Error{Code: yolo.Invalid, Msg: "the message cannot be read", Err: err}
-		case err != nil:
-			return err
+		if err == io.EOF {
+			err = yolo.Errorf(yolo.Invalid, "the call has no message")
 		}
+		return in, err
 	case <-late.C: // the stream ends with the handler, and so does reading it
-		return yolo.Errorf(yolo.Deadline, "the upload took longer than %v (UPLOAD_TIMEOUT)", s.o.UploadTimeout)
+		return nil, yolo.Errorf(yolo.Deadline, "the upload took longer than %v (UPLOAD_TIMEOUT)", s.o.UploadTimeout)
 	}
-	return nil
 }
 
 // grpcCodes are those of yolo's codes.
@@ -158,11 +155,7 @@ func toStatus(err error) error {
 func (s *Server) fail(ctx context.Context, name string, stream grpc.ServerStream, err error) error {
 	code, level, id := yolo.CodeOf(err), slog.LevelDebug, ""
 	st := toStatus(err)
-	if status.Code(st) == codes.ResourceExhausted && code == yolo.Internal { // gRPC's own: over the limit
-		st = status.Errorf(codes.InvalidArgument, "the message is larger than %d bytes (MAX_BODY_MB, MAX_QUEUE_MB)", s.o.Bodies.Largest(s.o.MaxBody))
-		code = yolo.TooLarge
-	}
-	if oip.HasID(code) && st != err { //nolint:errorlint // toStatus returns err itself
+	if oip.HasID(code) && st != err { // not gRPC's own
 		id, level = oip.NewID(), slog.LevelWarn
 		st = status.Errorf(status.Code(st), "%s (id %s)", status.Convert(st).Message(), id)
 	}

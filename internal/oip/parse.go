@@ -34,7 +34,9 @@ func parse(body []byte) (*draft, error) {
 			d.Parameters, err = s.parameters()
 		case "inputs":
 			d.Inputs, d.data = nil, nil // the last of two equal keys counts
-			err = s.array(func() error { return d.input(s) })
+			if !s.null() {
+				err = s.array(func() error { return d.input(s) })
+			}
 		case "outputs":
 			d.Outputs = nil
 			if !s.null() {

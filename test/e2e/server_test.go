@@ -63,7 +63,7 @@ func smallPicture(t *testing.T) []byte {
 // a letter in lower case or a dash are arguments.
 func (h *home) command(name string, more ...string) *exec.Cmd {
 	env := append(baseEnv(), "MODELS_PATH="+h.models, "CACHE_DIR="+h.cache, "STATE_DIR="+h.state,
-		"OUTPUT_IMG_BASE_PATH="+h.output, "PREPARE=lazy", "LOG_LEVEL=DEBUG", "HOST=127.0.0.1")
+		"OUTPUT_IMG_BASE_PATH="+h.output, "GRPC_PORT=0", "PREPARE=lazy", "LOG_LEVEL=DEBUG", "HOST=127.0.0.1")
 	args := []string{name}
 	for _, m := range more {
 		if setting.MatchString(m) {

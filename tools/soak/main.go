@@ -130,7 +130,7 @@ func (s *soaking) start(binary string) error {
 	s.url = "http://127.0.0.1:" + strconv.Itoa(port)
 	s.cmd = exec.Command(binary, "serve")
 	s.cmd.Env = append(os.Environ(), "PORT="+strconv.Itoa(port), "HOST=127.0.0.1", "MODELS_PATH="+filepath.Join(s.dir, "models"),
-		"CACHE_DIR="+filepath.Join(s.dir, "cache"), "STATE_DIR="+filepath.Join(s.dir, "state"), "OUTPUT_IMG_BASE_PATH="+filepath.Join(s.dir, "out"),
+		"GRPC_PORT=0", "CACHE_DIR="+filepath.Join(s.dir, "cache"), "STATE_DIR="+filepath.Join(s.dir, "state"), "OUTPUT_IMG_BASE_PATH="+filepath.Join(s.dir, "out"),
 		"MAX_MEMORY_MB="+strconv.Itoa(budgetMB), "LOG_LEVEL=WARN", "PREHEAT=auto", "KEEP_ALIVE=20s")
 	said, err := os.Create(logFile)
 	if err != nil {
