@@ -90,29 +90,37 @@ func (w *discard) SetReadDeadline(time.Time) error { return nil }
 
 // handler is the server's, over the nano set.
 func (b *work) handler() (http.Handler, func(context.Context), error) {
-	rt, err := b.runtime()
+	detector, models, closeAll, err := b.detector()
 	if err != nil {
 		return nil, nil, err
+	}
+	h, err := httpapi.New(detector, models, httpapi.Options{
+		Log: slog.New(slog.DiscardHandler), MaxBody: 64 * mb, UploadTimeout: time.Minute, RequestTimeout: time.Minute, BodyShare: 64 * mb,
+		Health: func() httpapi.Health { return httpapi.Health{} }, Memory: func() httpapi.Memory { return httpapi.Memory{} },
+		Residents: models.Pool, Events: httpapi.NewEvents(),
+	})
+	return h, closeAll, err
+}
+
+// detector is the server's, over the nano set.
+func (b *work) detector() (*detect.Detector, loadedModels, func(context.Context), error) {
+	rt, err := b.runtime()
+	if err != nil {
+		return nil, loadedModels{}, nil, err
 	}
 	log := slog.New(slog.DiscardHandler)
 	models, err := catalog.Open(catalog.Options{Dir: b.models(nano, "onnx"), Log: log})
 	if err != nil {
-		return nil, nil, err
+		return nil, loadedModels{}, nil, err
 	}
-	l := ledger.New(4 << 30)
 	e := &oneEngine{b: b, rt: rt}
-	p, err := pool.New(pool.Options{Engine: e, Memory: e, Ledger: l, Log: log, MaxRuns: machine.CPUs(), Cores: machine.CPUs(), Threads: machine.CPUs(), KeepAlive: -1, Policy: pool.CostAware})
+	p, err := pool.New(pool.Options{Engine: e, Memory: e, Ledger: ledger.New(4 << 30), Log: log, MaxRuns: machine.CPUs(), Cores: machine.CPUs(), Threads: machine.CPUs(), KeepAlive: -1, Policy: pool.CostAware})
 	if err != nil {
-		return nil, nil, err
+		return nil, loadedModels{}, nil, err
 	}
-	detector := detect.New(models, p, detect.Options{Conf: 0.25, IoU: 0.45, Buffers: &e.buffers,
+	d := detect.New(models, p, detect.Options{Conf: 0.25, IoU: 0.45, Buffers: &e.buffers,
 		Pictures: &imaging.Codec{JPEG: new(turbojpeg.Library), MaxPixels: 1e8, Buffers: &e.buffers}})
-	h, err := httpapi.New(detector, loadedModels{models, p}, httpapi.Options{
-		Log: log, MaxBody: 64 * mb, UploadTimeout: time.Minute, RequestTimeout: time.Minute, BodyShare: 64 * mb,
-		Health: func() httpapi.Health { return httpapi.Health{} }, Memory: func() httpapi.Memory { return httpapi.Memory{} },
-		Residents: p, Events: httpapi.NewEvents(),
-	})
-	return h, func(ctx context.Context) { _ = p.Close(ctx) }, err
+	return d, loadedModels{models, p}, func(ctx context.Context) { _ = p.Close(ctx) }, nil
 }
 
 type loadedModels struct {

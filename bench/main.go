@@ -12,7 +12,7 @@
 //
 // Settings are environment variables: BENCH_QUICK=1 few rounds; BENCH_PEERS=0 no
 // Python server; BENCH_ONLY=start,serving,hot,speed,throughput,original,
-// dynamic,checkpoint,parts,budget,many,cycles,resident,keys,telemetry some tables; BENCH_MODELS how many files
+// dynamic,checkpoint,parts,budget,doors,many,cycles,resident,keys,telemetry some tables; BENCH_MODELS how many files
 // the table many has, 13 MB each and as much in the cache; BENCH_DIR the work folder (the user cache's lazyolo-bench); BENCH_VENV a Python environment to use
 // instead of making one; BENCH_BINARY another program than bin/lazyolo; ORT_LIBRARY
 // as in lazyolo.
@@ -92,7 +92,7 @@ func bench(ctx context.Context, out io.Writer) error {
 		{"start", startTables}, {"serving", servingTables}, {"hot", hotTables},
 		{"speed", speedTable}, {"throughput", throughputTable}, {"original", originalTable},
 		{"dynamic", dynamicTable}, {"checkpoint", checkpointTable}, {"reload", reloadTable}, {"parts", partsTable}, {"policy", policyTable},
-		{"budget", budgetTables}, {"many", manyTable}, {"cycles", cyclesTable}, {"resident", residentTable},
+		{"budget", budgetTables}, {"doors", doorsTable}, {"many", manyTable}, {"cycles", cyclesTable}, {"resident", residentTable},
 		{"keys", keysTable}, {"telemetry", telemetryTable},
 	}
 	only := os.Getenv("BENCH_ONLY")

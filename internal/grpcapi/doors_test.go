@@ -80,84 +80,89 @@ func pictures(shape []int64, raw []byte, change func(*pb.ModelInferRequest)) *pb
 
 var twelve = []float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
 
-// Every case is asked over REST and over gRPC, and both must say the same.
+var doubled = map[string]string{
+	"output0": "FP32 [1 3 2 2] " + hex(floats(2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24)),
+	"classes": "UINT8 [2] 07ff",
+}
+var one = map[string]string{"boxes": "FP32 [1 4] " + hex(floats(1, 2, 3, 4.5)), "labels": "BYTES [1] " + hex(text("圆")), "counts": "INT64 [1] 0100000000000000"}
+var two = map[string]string{"boxes": "FP32 [2 4] " + hex(floats(1, 2, 3, 4.5, 1, 2, 3, 4.5)), "labels": "BYTES [2] " + hex(text("圆", "圆")), "counts": "INT64 [2] 01000000000000000100000000000000"}
+
+func half(q *pb.ModelInferRequest) {
+	q.ModelName, q.Inputs[0].Datatype = "half", "FP16"
+	q.RawInputContents[0] = []byte(strings.Repeat("\x00\x3c", 12)) // ones
+}
+
+// inferCases are asked over REST and over gRPC.
+var inferCases = []struct {
+	name string
+	q    *pb.ModelInferRequest
+	code codes.Code
+	http int
+	says string            // is in the error
+	want map[string]string // outputs
+}{
+	{"raw", good(nil), codes.OK, 200, "", doubled},
+	{"its version", good(func(q *pb.ModelInferRequest) { q.ModelVersion = "1.2" }), codes.OK, 200, "", doubled},
+	{"typed", typed(&pb.InferTensorContents{Fp32Contents: twelve}, nil), codes.OK, 200, "", doubled},
+	{"one output", good(func(q *pb.ModelInferRequest) { ask(q, "classes") }), codes.OK, 200, "", map[string]string{"classes": "UINT8 [2] 07ff"}},
+	{"half", good(half), codes.OK, 200, "", map[string]string{"output0": "FP16 [1 3 2 2] " + strings.Repeat("0040", 12), "classes": "UINT8 [2] 07ff"}},
+	{"a picture", pictures([]int64{1}, text("jpeg"), nil), codes.OK, 200, "", one},
+	{"a picture, [1,1]", pictures([]int64{1, 1}, text("jpeg"), nil), codes.OK, 200, "", one},
+	{"two pictures", pictures([]int64{2}, text("jpeg", "png"), nil), codes.OK, 200, "", two},
+	{"two pictures, [2,1]", pictures([]int64{2, 1}, text("jpeg", "png"), nil), codes.OK, 200, "", two},
+	{"a picture as contents", pictures([]int64{1}, nil, func(q *pb.ModelInferRequest) {
+		q.RawInputContents = nil
+		q.Inputs[0].Contents = &pb.InferTensorContents{BytesContents: [][]byte{[]byte("jpeg")}}
+	}), codes.OK, 200, "", one},
+
+	{"no such model", good(func(q *pb.ModelInferRequest) { q.ModelName = "nothing" }), codes.NotFound, 404, "nothing", nil},
+	{"no such version", good(func(q *pb.ModelInferRequest) { q.ModelVersion = "2" }), codes.NotFound, 404, `"1.2"`, nil},
+	{"no inputs", good(func(q *pb.ModelInferRequest) { q.Inputs, q.RawInputContents = nil, nil }), codes.InvalidArgument, 400, "inputs", nil},
+	{"another input", good(func(q *pb.ModelInferRequest) { q.Inputs[0].Name = "pixels" }), codes.InvalidArgument, 400, `"images" is missing`, nil},
+	{"an input too many", good(func(q *pb.ModelInferRequest) {
+		q.Inputs, q.RawInputContents = append(q.Inputs, q.Inputs[0]), append(q.RawInputContents, q.RawInputContents[0])
+	}), codes.InvalidArgument, 400, "2 were given", nil},
+	{"datatype of another model", good(func(q *pb.ModelInferRequest) { half(q); q.ModelName = "double" }), codes.InvalidArgument, 400, "FP16", nil},
+	{"no datatype", good(func(q *pb.ModelInferRequest) { q.Inputs[0].Datatype = "FLOAT" }), codes.InvalidArgument, 400, `"FLOAT"`, nil},
+	{"another shape", good(func(q *pb.ModelInferRequest) { q.Inputs[0].Shape = []int64{12} }), codes.InvalidArgument, 400, "[12]", nil},
+	{"a shape that the data does not make", good(func(q *pb.ModelInferRequest) { q.Inputs[0].Shape = []int64{1, 3, 2, 3} }), codes.InvalidArgument, 400, "takes 72", nil},
+	{"a negative side", good(func(q *pb.ModelInferRequest) { q.Inputs[0].Shape = []int64{1, -3, 2, -2} }), codes.InvalidArgument, 400, "shape", nil},
+	{"an overflowing shape", good(func(q *pb.ModelInferRequest) { q.Inputs[0].Shape = []int64{1 << 62, 4, 3, 1} }), codes.InvalidArgument, 400, "shape", nil},
+	{"no shape", good(func(q *pb.ModelInferRequest) { q.Inputs[0].Shape = nil }), codes.InvalidArgument, 400, "shape", nil},
+	{"a byte short", good(func(q *pb.ModelInferRequest) { q.RawInputContents[0] = q.RawInputContents[0][1:] }), codes.InvalidArgument, 400, "47 bytes", nil},
+	{"no data", good(func(q *pb.ModelInferRequest) { q.RawInputContents = nil }), codes.InvalidArgument, 400, "no data", nil},
+	{"a value short", typed(&pb.InferTensorContents{Fp32Contents: twelve[1:]}, nil), codes.InvalidArgument, 400, "11 values", nil},
+	{"half typed", typed(&pb.InferTensorContents{Fp32Contents: twelve}, func(q *pb.ModelInferRequest) { q.Inputs[0].Datatype = "FP16" }), codes.InvalidArgument, 400, "FP16", nil},
+	{"no such output", good(func(q *pb.ModelInferRequest) { ask(q, "output9") }), codes.InvalidArgument, 400, "output9", nil},
+	{"an output twice", good(func(q *pb.ModelInferRequest) { ask(q, "output0", "output0") }), codes.InvalidArgument, 400, "twice", nil},
+	{"classification", good(func(q *pb.ModelInferRequest) {
+		ask(q, "output0")
+		q.Outputs[0].Parameters = map[string]*pb.InferParameter{"classification": param(3)}
+	}), codes.InvalidArgument, 400, "classification", nil},
+	{"shared memory", good(func(q *pb.ModelInferRequest) {
+		q.Inputs[0].Parameters = map[string]*pb.InferParameter{"shared_memory_region": param("r")}
+	}), codes.InvalidArgument, 400, "shared memory", nil},
+	{"a failure inside", good(func(q *pb.ModelInferRequest) { q.ModelName = "broken" }), codes.Internal, 500, "internal error", nil},
+
+	{"a picture that is none", pictures([]int64{1}, text("bad"), nil), codes.InvalidArgument, 400, "cannot be decoded", nil},
+	{"the second is none", pictures([]int64{2}, text("jpeg", "bad"), nil), codes.InvalidArgument, 400, "picture 2 of 2", nil},
+	{"fewer pictures", pictures([]int64{2}, text("jpeg"), nil), codes.InvalidArgument, 400, "2 elements", nil},
+	{"a length beyond the end", pictures([]int64{1}, []byte("\xff\xff\xff\xffx"), nil), codes.InvalidArgument, 400, "length", nil},
+	{"pictures in three dimensions", pictures([]int64{1, 1, 1}, text("jpeg"), nil), codes.InvalidArgument, 400, "[n,1]", nil},
+	{"too many pictures", pictures([]int64{33}, text("jpeg"), nil), codes.InvalidArgument, 400, "32", nil},
+	{"pictures under another name", pictures([]int64{1}, text("jpeg"), func(q *pb.ModelInferRequest) { q.Inputs[0].Name = "images" }), codes.InvalidArgument, 400, "called image", nil},
+	{"conf of 2", pictures([]int64{1}, text("jpeg"), func(q *pb.ModelInferRequest) {
+		q.Parameters = map[string]*pb.InferParameter{"conf": param(2)}
+	}), codes.InvalidArgument, 400, "conf", nil},
+	{"classes of words", pictures([]int64{1}, text("jpeg"), func(q *pb.ModelInferRequest) {
+		q.Parameters = map[string]*pb.InferParameter{"classes": param("a,b")}
+	}), codes.InvalidArgument, 400, "classes", nil},
+}
+
+// Both doors must say the same.
 func TestInfer(t *testing.T) {
 	d := open(t, nil, nil)
-	doubled := map[string]string{
-		"output0": "FP32 [1 3 2 2] " + hex(floats(2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24)),
-		"classes": "UINT8 [2] 07ff",
-	}
-	one := map[string]string{"boxes": "FP32 [1 4] " + hex(floats(1, 2, 3, 4.5)), "labels": "BYTES [1] " + hex(text("圆")), "counts": "INT64 [1] 0100000000000000"}
-	two := map[string]string{"boxes": "FP32 [2 4] " + hex(floats(1, 2, 3, 4.5, 1, 2, 3, 4.5)), "labels": "BYTES [2] " + hex(text("圆", "圆")), "counts": "INT64 [2] 01000000000000000100000000000000"}
-	half := func(q *pb.ModelInferRequest) {
-		q.ModelName, q.Inputs[0].Datatype = "half", "FP16"
-		q.RawInputContents[0] = []byte(strings.Repeat("\x00\x3c", 12)) // ones
-	}
-	for _, tt := range []struct {
-		name string
-		q    *pb.ModelInferRequest
-		code codes.Code
-		http int
-		says string            // is in the error
-		want map[string]string // outputs
-	}{
-		{"raw", good(nil), codes.OK, 200, "", doubled},
-		{"its version", good(func(q *pb.ModelInferRequest) { q.ModelVersion = "1.2" }), codes.OK, 200, "", doubled},
-		{"typed", typed(&pb.InferTensorContents{Fp32Contents: twelve}, nil), codes.OK, 200, "", doubled},
-		{"one output", good(func(q *pb.ModelInferRequest) { ask(q, "classes") }), codes.OK, 200, "", map[string]string{"classes": "UINT8 [2] 07ff"}},
-		{"half", good(half), codes.OK, 200, "", map[string]string{"output0": "FP16 [1 3 2 2] " + strings.Repeat("0040", 12), "classes": "UINT8 [2] 07ff"}},
-		{"a picture", pictures([]int64{1}, text("jpeg"), nil), codes.OK, 200, "", one},
-		{"a picture, [1,1]", pictures([]int64{1, 1}, text("jpeg"), nil), codes.OK, 200, "", one},
-		{"two pictures", pictures([]int64{2}, text("jpeg", "png"), nil), codes.OK, 200, "", two},
-		{"two pictures, [2,1]", pictures([]int64{2, 1}, text("jpeg", "png"), nil), codes.OK, 200, "", two},
-		{"a picture as contents", pictures([]int64{1}, nil, func(q *pb.ModelInferRequest) {
-			q.RawInputContents = nil
-			q.Inputs[0].Contents = &pb.InferTensorContents{BytesContents: [][]byte{[]byte("jpeg")}}
-		}), codes.OK, 200, "", one},
-
-		{"no such model", good(func(q *pb.ModelInferRequest) { q.ModelName = "nothing" }), codes.NotFound, 404, "nothing", nil},
-		{"no such version", good(func(q *pb.ModelInferRequest) { q.ModelVersion = "2" }), codes.NotFound, 404, `"1.2"`, nil},
-		{"no inputs", good(func(q *pb.ModelInferRequest) { q.Inputs, q.RawInputContents = nil, nil }), codes.InvalidArgument, 400, "inputs", nil},
-		{"another input", good(func(q *pb.ModelInferRequest) { q.Inputs[0].Name = "pixels" }), codes.InvalidArgument, 400, `"images" is missing`, nil},
-		{"an input too many", good(func(q *pb.ModelInferRequest) {
-			q.Inputs, q.RawInputContents = append(q.Inputs, q.Inputs[0]), append(q.RawInputContents, q.RawInputContents[0])
-		}), codes.InvalidArgument, 400, "2 were given", nil},
-		{"datatype of another model", good(func(q *pb.ModelInferRequest) { half(q); q.ModelName = "double" }), codes.InvalidArgument, 400, "FP16", nil},
-		{"no datatype", good(func(q *pb.ModelInferRequest) { q.Inputs[0].Datatype = "FLOAT" }), codes.InvalidArgument, 400, `"FLOAT"`, nil},
-		{"another shape", good(func(q *pb.ModelInferRequest) { q.Inputs[0].Shape = []int64{12} }), codes.InvalidArgument, 400, "[12]", nil},
-		{"a shape that the data does not make", good(func(q *pb.ModelInferRequest) { q.Inputs[0].Shape = []int64{1, 3, 2, 3} }), codes.InvalidArgument, 400, "takes 72", nil},
-		{"a negative side", good(func(q *pb.ModelInferRequest) { q.Inputs[0].Shape = []int64{1, -3, 2, -2} }), codes.InvalidArgument, 400, "shape", nil},
-		{"an overflowing shape", good(func(q *pb.ModelInferRequest) { q.Inputs[0].Shape = []int64{1 << 62, 4, 3, 1} }), codes.InvalidArgument, 400, "shape", nil},
-		{"no shape", good(func(q *pb.ModelInferRequest) { q.Inputs[0].Shape = nil }), codes.InvalidArgument, 400, "shape", nil},
-		{"a byte short", good(func(q *pb.ModelInferRequest) { q.RawInputContents[0] = q.RawInputContents[0][1:] }), codes.InvalidArgument, 400, "47 bytes", nil},
-		{"no data", good(func(q *pb.ModelInferRequest) { q.RawInputContents = nil }), codes.InvalidArgument, 400, "no data", nil},
-		{"a value short", typed(&pb.InferTensorContents{Fp32Contents: twelve[1:]}, nil), codes.InvalidArgument, 400, "11 values", nil},
-		{"half typed", typed(&pb.InferTensorContents{Fp32Contents: twelve}, func(q *pb.ModelInferRequest) { q.Inputs[0].Datatype = "FP16" }), codes.InvalidArgument, 400, "FP16", nil},
-		{"no such output", good(func(q *pb.ModelInferRequest) { ask(q, "output9") }), codes.InvalidArgument, 400, "output9", nil},
-		{"an output twice", good(func(q *pb.ModelInferRequest) { ask(q, "output0", "output0") }), codes.InvalidArgument, 400, "twice", nil},
-		{"classification", good(func(q *pb.ModelInferRequest) {
-			ask(q, "output0")
-			q.Outputs[0].Parameters = map[string]*pb.InferParameter{"classification": param(3)}
-		}), codes.InvalidArgument, 400, "classification", nil},
-		{"shared memory", good(func(q *pb.ModelInferRequest) {
-			q.Inputs[0].Parameters = map[string]*pb.InferParameter{"shared_memory_region": param("r")}
-		}), codes.InvalidArgument, 400, "shared memory", nil},
-		{"a failure inside", good(func(q *pb.ModelInferRequest) { q.ModelName = "broken" }), codes.Internal, 500, "internal error", nil},
-
-		{"a picture that is none", pictures([]int64{1}, text("bad"), nil), codes.InvalidArgument, 400, "cannot be decoded", nil},
-		{"the second is none", pictures([]int64{2}, text("jpeg", "bad"), nil), codes.InvalidArgument, 400, "picture 2 of 2", nil},
-		{"fewer pictures", pictures([]int64{2}, text("jpeg"), nil), codes.InvalidArgument, 400, "2 elements", nil},
-		{"a length beyond the end", pictures([]int64{1}, []byte("\xff\xff\xff\xffx"), nil), codes.InvalidArgument, 400, "length", nil},
-		{"pictures in three dimensions", pictures([]int64{1, 1, 1}, text("jpeg"), nil), codes.InvalidArgument, 400, "[n,1]", nil},
-		{"too many pictures", pictures([]int64{33}, text("jpeg"), nil), codes.InvalidArgument, 400, "32", nil},
-		{"pictures under another name", pictures([]int64{1}, text("jpeg"), func(q *pb.ModelInferRequest) { q.Inputs[0].Name = "images" }), codes.InvalidArgument, 400, "called image", nil},
-		{"conf of 2", pictures([]int64{1}, text("jpeg"), func(q *pb.ModelInferRequest) {
-			q.Parameters = map[string]*pb.InferParameter{"conf": param(2)}
-		}), codes.InvalidArgument, 400, "conf", nil},
-		{"classes of words", pictures([]int64{1}, text("jpeg"), func(q *pb.ModelInferRequest) {
-			q.Parameters = map[string]*pb.InferParameter{"classes": param("a,b")}
-		}), codes.InvalidArgument, 400, "classes", nil},
-	} {
+	for _, tt := range inferCases {
 		status1, failure, outputs := d.restInfer(t, tt.q)
 		if status1 != tt.http || !strings.Contains(failure, tt.says) {
 			t.Errorf("%s, REST: %d %q", tt.name, status1, failure)

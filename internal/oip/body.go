@@ -52,11 +52,11 @@ func (d *Door) unread(w http.ResponseWriter, r *http.Request, err error, limit i
 	switch {
 	case errors.As(err, &tooLarge):
 		err = d.tooLarge(limit)
-	case r.Context().Err() != nil:
-		return r.Context().Err()
 	case errors.As(err, &known):
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return statusError{http.StatusRequestTimeout, fmt.Sprintf("the upload took longer than %v (UPLOAD_TIMEOUT)", d.o.UploadTimeout)}
+	case r.Context().Err() != nil:
+		return r.Context().Err()
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		err = yolo.Errorf(yolo.Invalid, "the body is shorter than it says")
 	default:
