@@ -258,6 +258,11 @@ func TestMemoryComesBack(t *testing.T) {
 			t.Fatal("no error")
 		}
 	}
+	all := d.share.Claim()
+	defer all.Release()
+	if err := all.Grow(t.Context(), 8<<20); err != nil { // waits for the last calls to end
+		t.Error(err)
+	}
 }
 
 func TestAMessageOverTheLimit(t *testing.T) {
