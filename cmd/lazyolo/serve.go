@@ -164,7 +164,7 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	rf, err := s.newRoboflow(painter)
+	rf, err := s.newRoboflow(painter, o.Bodies)
 	if err != nil {
 		return nil, err
 	}

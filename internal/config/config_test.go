@@ -70,7 +70,7 @@ func env(pairs ...string) world {
 func TestDefaults(t *testing.T) {
 	want := &config.Config{
 		ModelsPath: "./models", ModelPoll: 5 * time.Second, ConfThres: 0.25, IoUThres: 0.45, InputSize: 640, Decode: "exact", OutputPath: "output_img", SaveAnnotated: true,
-		Host: "0.0.0.0", Port: 8000, LogLevel: slog.LevelInfo, LogFormat: "text", MemoryCheckInterval: 10,
+		Host: "0.0.0.0", Port: 8000, GRPCPort: 8001, LogLevel: slog.LevelInfo, LogFormat: "text", MemoryCheckInterval: 10,
 		EvictionPolicy: "cost", ReadyAfter: "start", Preheat: "off", KeepAlive: 10 * time.Minute, MaxQueue: 256,
 		CacheDir: "/home/u/.cache/lazyolo/prepared", CacheMax: 10240 << 20, StateDir: "/home/u/.local/state/lazyolo",
 		Prepare: "background", PrepareTimeout: 300 * time.Second, MaxBody: 64 << 20, MaxPixels: 100_000_000,

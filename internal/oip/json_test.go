@@ -68,7 +68,7 @@ func TestWrongJSON(t *testing.T) {
 		one(`"data":[1,"2"]`):                 "expected a number",
 		one(`"data":[1,01]`):                  "expected",
 		one(`"data":[1,NaN]`):                 "expected",
-		one(`"data":7777`):                       `expected "["`,
+		one(`"data":7777`):                    `expected "["`,
 		one(`"datatype":7`):                   `expected "\""`,
 		one(`"datatype":"FP16"`):              "FP16 has no form",
 		one(`"parameters":{"a":1e999}`):       "too large",

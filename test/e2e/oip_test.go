@@ -19,23 +19,12 @@ import (
 	"lazyolo/internal/pb"
 )
 
-// freePort is one that nobody listens on.
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // startGRPC starts a server with gRPC and returns calls of it.
 func startGRPC(t *testing.T, h *home, more ...string) (*server, func(method string, in, out any) error) {
 	t.Helper()
 	port := freePort(t)
-	s := start(t, h, append(more, fmt.Sprintf("GRPC_PORT=%d", port))...)
-	conn, err := grpc.NewClient(fmt.Sprintf("127.0.0.1:%d", port), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	s := start(t, h, append(more, fmt.Sprintf("GRPC_PORT=%s", port))...)
+	conn, err := grpc.NewClient(fmt.Sprintf("127.0.0.1:%s", port), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
