@@ -10,16 +10,18 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"lazyolo/internal/bodies"
+	"lazyolo/internal/detect"
 	"lazyolo/internal/grpcapi"
 	"lazyolo/internal/httpapi"
 	"lazyolo/internal/oip"
+	"lazyolo/internal/telemetry"
 	"lazyolo/yolo"
 )
 
 // standardDoors makes the Open Inference Protocol's doors: REST, and gRPC where it has
 // a port.
 func (s *server) standardDoors(share *bodies.Share) (door, error) {
-	core, err := oip.NewCore(s.detector, s.models, s.pool, oip.Options{
+	core, err := oip.NewCore(watched{s.detector, s.telemetry}, s.models, s.pool, oip.Options{
 		Version: buildVersion, Bodies: share, Answer: httpapi.Answer, RequestTimeout: s.c.RequestTimeout,
 		Ready: func() bool { h := s.health(); return h.InferenceOK && h.ModelPathAccess && !h.Starting },
 	})
@@ -43,6 +45,22 @@ func (s *server) standardDoors(share *bodies.Share) (door, error) {
 		return door{}, err
 	}
 	return door{Handler: rest, name: "oip", owns: rest.Owns, scope: rest.Scope, route: rest.Route}, nil
+}
+
+// watched is the detector, whose calls telemetry hears of.
+type watched struct {
+	*detect.Detector
+	telemetry *telemetry.Telemetry
+}
+
+// Detect implements oip.Detector.
+func (w watched) Detect(ctx context.Context, r yolo.Request) (*yolo.Result, error) {
+	return w.telemetry.Watch(w.Detector).Detect(ctx, r)
+}
+
+// Infer implements oip.Detector.
+func (w watched) Infer(ctx context.Context, model string, in []yolo.Tensor, use func([]yolo.Tensor) error) error {
+	return w.telemetry.Infer(ctx, model, func(ctx context.Context) error { return w.Detector.Infer(ctx, model, in, use) })
 }
 
 // signature is what is known of a model that was prepared.

@@ -37,6 +37,14 @@ func (w *Watched) Detect(ctx context.Context, r yolo.Request) (*yolo.Result, err
 	return result, nil
 }
 
+// Infer counts and traces an inference of tensors, which run does.
+func (t *Telemetry) Infer(ctx context.Context, model string, run func(context.Context) error) error {
+	ctx, c := t.call(ctx, "infer", model)
+	err := run(ctx)
+	c.end(yolo.Took{}, false, err)
+	return err
+}
+
 // A call is one inference on its way.
 type call struct {
 	t     *Telemetry
