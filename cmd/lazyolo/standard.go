@@ -23,7 +23,7 @@ import (
 func (s *server) standardDoors(share *bodies.Share) (door, error) {
 	core, err := oip.NewCore(watched{s.detector, s.telemetry}, s.models, s.pool, oip.Options{
 		Version: buildVersion, Bodies: share, Answer: httpapi.Answer, RequestTimeout: s.c.RequestTimeout,
-		Ready: func() bool { h := s.health(); return h.InferenceOK && h.ModelPathAccess && !h.Starting },
+		Ready: func() bool { return len(s.unready()) == 0 },
 	})
 	if err != nil {
 		return door{}, err
