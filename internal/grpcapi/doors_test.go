@@ -170,7 +170,7 @@ func TestInfer(t *testing.T) {
 		if diff := cmp.Diff(tt.want, outputs); diff != "" {
 			t.Errorf("%s, REST: %s", tt.name, diff)
 		}
-		err, outputs := d.grpcInfer(t, tt.q)
+		outputs, err := d.grpcInfer(t, tt.q)
 		if status.Code(err) != tt.code || err != nil && !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s, gRPC: %v", tt.name, err)
 		}

@@ -313,11 +313,11 @@ func values(in map[string]*pb.InferParameter) map[string]any {
 }
 
 // grpcInfer is the same over gRPC.
-func (d *doors) grpcInfer(t testing.TB, q *pb.ModelInferRequest) (error, map[string]string) {
+func (d *doors) grpcInfer(t testing.TB, q *pb.ModelInferRequest) (map[string]string, error) {
 	t.Helper()
 	out := new(pb.ModelInferResponse)
 	if err := d.call("ModelInfer", q, out); err != nil {
-		return err, nil
+		return nil, err
 	}
 	if out.Id != q.Id {
 		t.Errorf("id %q came back as %q", q.Id, out.Id)
@@ -326,5 +326,5 @@ func (d *doors) grpcInfer(t testing.TB, q *pb.ModelInferRequest) (error, map[str
 	for i, o := range out.Outputs {
 		outputs[o.Name] = fmt.Sprintf("%s %v %x", o.Datatype, o.Shape, out.RawOutputContents[i])
 	}
-	return nil, outputs
+	return outputs, nil
 }
