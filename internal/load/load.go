@@ -111,12 +111,12 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := d.prepare(); err != nil {
 		return nil, err
 	}
+	d.begun = time.Now()
 	stop, memory := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(memory)
 		d.watch(ctx, stop)
 	}()
-	d.begun = time.Now()
 	var clients sync.WaitGroup
 	for range o.Clients {
 		clients.Go(func() { d.ask(ctx) })
