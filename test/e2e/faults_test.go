@@ -118,7 +118,7 @@ func TestCacheFolderRemovedWhileTheServerRuns(t *testing.T) {
 
 // tight is a budget with room for the base, the bodies and one run, and some 20 MB
 // for models of 4.
-const tight = "MAX_MEMORY_MB=136"
+const tight = "MAX_MEMORY_MB=162"
 
 // Not all pins fit: the server starts, keeps as many as leave room for requests,
 // and says which ones it does not keep, and why.
@@ -137,7 +137,7 @@ func TestPinsBeyondTheBudgetAreRefusedByName(t *testing.T) {
 			continue
 		}
 		refused++
-		contains(t, told, "level=ERROR", "too little for requests", "budget 136 MiB")
+		contains(t, told, "level=ERROR", "too little for requests", "budget 162 MiB")
 	}
 	if refused == 0 || refused == 7 {
 		t.Errorf("%d of 7 pins were refused:\n%s", refused, s.log.String())
@@ -187,7 +187,7 @@ func TestBudgetTooSmallToPrepare(t *testing.T) {
 	if a.status != http.StatusServiceUnavailable {
 		t.Errorf("got %v, want 503", a)
 	}
-	contains(t, a.Error, "needs 93 MiB to be prepared", "budget 136 MiB", "lazyolo prepare model_0")
+	contains(t, a.Error, "needs 93 MiB to be prepared", "budget 162 MiB", "lazyolo prepare model_0")
 	if code, _, log := h.run(t, "prepare"); code != 0 {
 		t.Fatalf("prepare: %d\n%s", code, log)
 	}
@@ -221,13 +221,13 @@ func TestModelTooLargeToPrepareHoldsUpNoOther(t *testing.T) {
 	const padding = 60 << 20 // a field that readers skip
 	large := binary.AppendUvarint(append(demoModel(t), 0x7a), padding)
 	h.addModel(t, "a", append(large, make([]byte, padding)...))
-	s := start(t, h, "MAX_MEMORY_MB=220", "SAVE_ANNOTATED=off", "PREPARE=background")
+	s := start(t, h, "MAX_MEMORY_MB=270", "SAVE_ANNOTATED=off", "PREPARE=background")
 	waitFor(t, "the preparation of model_0", func() bool { return s.log.count("prepared model") > 0 })
 	a := s.post(t, picture("0", smallPicture(t)))
 	if a.status != http.StatusServiceUnavailable {
 		t.Errorf("got %v, want 503", a)
 	}
-	contains(t, a.Error, "to be prepared", "budget 220 MiB", "lazyolo prepare a")
+	contains(t, a.Error, "to be prepared", "budget 270 MiB", "lazyolo prepare a")
 }
 
 // A picture whose pixels take more than half of the budget is served where it fits

@@ -1,0 +1,6 @@
+//go:build !race
+
+package main
+
+// raceMemory is what the race detector takes: it is not built in.
+const raceMemory = 0
