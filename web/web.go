@@ -14,3 +14,9 @@ const SwaggerUI = "5.35.0"
 //
 //go:embed docs/index.html docs/init.js docs/openapi.json docs/swagger-ui
 var Docs embed.FS
+
+// Dashboard holds dashboard/index.html, the page at /, what it is made of, and
+// dashboard/uplot: the vendored chart library with its licence (dashboard/uplot/VENDORED.md).
+//
+//go:embed dashboard
+var Dashboard embed.FS

@@ -17,6 +17,7 @@
 // recorded from them (testdata/fastapi.json) and is repeated here, save these:
 //
 //	what                                  they                         here
+//	GET /                                 404                          the dashboard
 //	Location of a 307                     absolute, from Host          path only: works behind TLS and any Host
 //	CORS                                  on every path                on the old paths only: other doors share the listener
 //	origins                               any                          any, or those that Options.Origin allows
@@ -121,6 +122,7 @@ type Options struct {
 	ModelVersion        string                   // version in /api/v1/health; empty: shown as such
 	CacheDisabled       bool                     // ENABLE_LRU_CACHE=false was set: /api/v2/cache/stats says so
 	MemoryCheckInterval int                      // only shown, in /api/v2/cache/stats
+	Metrics             bool                     // something beside this door answers /metrics; false: the dashboard does not ask
 	Annotate            Annotator                // nil: no annotated pictures
 	Render              Render                   // for answers that are pictures; nil: format=json only
 	Origin              func(origin string) bool // whose web pages may use the old paths; nil: all
@@ -172,6 +174,10 @@ func New(d Detector, m Models, o Options) (Door, error) {
 		}
 	}
 	s := &server{detector: d, models: m, o: o, bodies: cmp.Or(o.Bodies, bodies.New(o.BodyShare))}
-	s.routes, s.doing = s.table(), s.actions()
+	routes, err := s.table()
+	if err != nil {
+		return nil, err
+	}
+	s.routes, s.doing = routes, s.actions()
 	return s, nil
 }

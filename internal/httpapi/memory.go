@@ -93,14 +93,19 @@ func numbered(m *yolo.Model) string {
 	return strconv.Itoa(m.Index) + "/" + head
 }
 
+// ledgerMB is what is charged to the budget, by kind.
+func ledgerMB(m Memory) map[string]float64 {
+	ledger := make(map[string]float64, len(m.Ledger))
+	for kind, n := range m.Ledger {
+		ledger[kind] = megabytes(n)
+	}
+	return ledger
+}
+
 // memoryStatus answers GET /api/v2/memory_status: what the old server's README
 // promised, then the budget in detail.
 func (s *server) memoryStatus(w http.ResponseWriter, _ *http.Request) error {
 	mem := s.o.Memory()
-	ledger := make(map[string]float64, len(mem.Ledger))
-	for kind, n := range mem.Ledger {
-		ledger[kind] = megabytes(n)
-	}
 	models := make(object, 0, len(mem.Models))
 	for _, m := range mem.Models {
 		models = append(models, member{numbered(m.Model), newModelMemory(m)})
@@ -119,6 +124,6 @@ func (s *server) memoryStatus(w http.ResponseWriter, _ *http.Request) error {
 		Models      object             `json:"models"`
 	}{
 		s.loaded(), megabytes(mem.Used), len(s.models.All()), megabytes(mem.Limit), mem.percent(),
-		megabytes(mem.Free), ledger, megabytes(mem.Unexplained), memoryQueue{mem.WaitLoad, mem.WaitMemory}, newPreheat(mem), models,
+		megabytes(mem.Free), ledgerMB(mem), megabytes(mem.Unexplained), memoryQueue{mem.WaitLoad, mem.WaitMemory}, newPreheat(mem), models,
 	})
 }

@@ -20,7 +20,7 @@ type route struct {
 // table lists every path but those of actions. It is a map, not a ServeMux, because the old paths have
 // no wildcards and a ServeMux would redirect "//api/v2/models" and let HEAD use a
 // GET, where FastAPI answers 404 and 405.
-func (s *server) table() map[string]route {
+func (s *server) table() (map[string]route, error) {
 	t := map[string]route{
 		"/api/v1/health":        {allow: "GET", serve: s.health},
 		"/api/v2/models":        {allow: "GET", scope: yolo.Read, serve: s.listModels},
@@ -33,7 +33,14 @@ func (s *server) table() map[string]route {
 	for path, serve := range docs() {
 		t[path] = route{allow: "GET, HEAD", serve: serve}
 	}
-	return t
+	pages, err := dashboard()
+	if err != nil {
+		return nil, err
+	}
+	for path, serve := range pages {
+		t[path] = route{allow: "GET, HEAD", own: true, serve: serve}
+	}
+	return t, nil
 }
 
 // allows reports whether the route takes the method. Methods are case-sensitive.

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -97,11 +98,17 @@ func (v event) frame() ([]byte, error) {
 }
 
 // events answers GET /api/v2/events: what happens from now on, and, with since or
-// Last-Event-ID, what happened after that number, as far as it is kept.
+// Last-Event-ID, what happened after that number, as far as it is kept. With memory=1
+// it also tells each second what has changed in memory.
 func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	since, err := s.since(r)
 	if err != nil {
 		return err
+	}
+	a := &asker{form: &form{query: r.URL.Query()}}
+	withMemory := a.yes("memory")
+	if len(a.bad) > 0 {
+		return &wireError{http.StatusUnprocessableEntity, detailBody{a.bad}, nil}
 	}
 	watch, past, lost, err := s.o.Events.watch(since)
 	if err != nil {
@@ -127,24 +134,37 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 	}
+	return s.follow(r.Context(), out, watch, withMemory)
+}
+
+// follow sends what happens from now on, until the client leaves or is dropped.
+func (s *server) follow(ctx context.Context, out *stream, watch *watcher, withMemory bool) (err error) {
 	beat := time.NewTicker(heartbeatEvery)
 	defer beat.Stop()
-	for {
+	var look <-chan time.Time
+	memory := newMemoryWatch(s)
+	if withMemory {
+		every := time.NewTicker(watchEvery)
+		defer every.Stop()
+		look = every.C
+		err = out.memory(memory)
+	}
+	for err == nil {
 		select {
-		case <-r.Context().Done():
+		case <-ctx.Done():
 			return nil
 		case <-beat.C:
 			err = out.send([]byte(": heartbeat\n\n"))
+		case <-look:
+			err = out.memory(memory)
 		case v, ok := <-watch.events:
 			if !ok { // too slow, or the server stops
 				return nil
 			}
 			err = out.event(v)
 		}
-		if err != nil {
-			return nil
-		}
 	}
+	return nil // it left
 }
 
 // since reads which event a client has seen last.
@@ -184,6 +204,15 @@ func (s *stream) send(b []byte) error {
 func (s *stream) event(v event) error {
 	b, err := v.frame()
 	if err != nil {
+		return err
+	}
+	return s.send(b)
+}
+
+// memory sends what has changed in memory, if anything has.
+func (s *stream) memory(m *memoryWatch) error {
+	b, err := m.frame(time.Now())
+	if err != nil || b == nil {
 		return err
 	}
 	return s.send(b)
