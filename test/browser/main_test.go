@@ -1,0 +1,259 @@
+package browser
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// What TestMain finds out once.
+var (
+	built   string // the lazyolo under test
+	ortGone string // why models cannot run here; "" when they can
+)
+
+// Folders outside this package.
+const (
+	sharedDir = "../../../shared"
+	demoDir   = "../../cmd/lazyolo/demo"
+	pictures  = "../e2e/testdata/pictures"
+)
+
+// patience is how long a test waits for anything.
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	code, err := build(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "browser:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// build makes the binary, asks it whether models can run here and runs the tests.
+func build(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "lazyolo-browser-*")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	built = filepath.Join(dir, "lazyolo")
+	if out, err := exec.Command("go", "build", "-o", built, "lazyolo/cmd/lazyolo").CombinedOutput(); err != nil {
+		return 1, fmt.Errorf("build lazyolo: %w\n%s", err, out)
+	}
+	doctor := exec.Command(built, "doctor", "--models-path", filepath.Join(demoDir, "models"),
+		"--cache-dir", filepath.Join(dir, "cache"), "--state-dir", filepath.Join(dir, "state"))
+	doctor.Env = baseEnv()
+	var exit *exec.ExitError
+	switch out, err := doctor.CombinedOutput(); {
+	case errors.As(err, &exit):
+		ortGone = "lazyolo doctor says that models cannot run here:\n" + string(out)
+	case err != nil:
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+// baseEnv is the test's environment without settings of lazyolo.
+func baseEnv() []string {
+	var env []string
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "ORT_LIBRARY"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+// needORT skips a test that runs models where that is not possible.
+func needORT(t *testing.T) {
+	t.Helper()
+	switch {
+	case ortGone == "":
+	case os.Getenv("REQUIRE_ORT") == "1":
+		t.Fatal(ortGone)
+	default:
+		t.Skip(ortGone)
+	}
+}
+
+// An output is what a process has written so far.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// A server is a running lazyolo.
+type server struct {
+	t   *testing.T
+	dir string // its models
+	url string
+	cmd *exec.Cmd
+	log *output
+}
+
+// A model is one folder of a server.
+type model struct{ folder, name, task, weights string }
+
+// demo is the demo model under a name.
+func demo(folder, name string) model {
+	return model{folder, name, "detection", filepath.Join(demoDir, "models/model_0/best.onnx")}
+}
+
+// put makes the model's folder.
+func (m model) put(t *testing.T, dir string) {
+	t.Helper()
+	weights, err := os.ReadFile(m.weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := "best" + filepath.Ext(m.weights)
+	labels := fmt.Sprintf("model_name: %s\nversion: 1.0.0\nmodel_path: ./%s\ntask: %s\ndescription: A model of the browser tests.\n", m.name, file, m.task)
+	if m.task == "detection" {
+		labels += "names: {0: circle, 1: square, 2: triangle, 3: star, 4: cross}\n"
+	} else {
+		labels += "names: {0: thing}\n"
+	}
+	folder := filepath.Join(dir, m.folder)
+	err = errors.Join(os.MkdirAll(folder, 0o755), os.WriteFile(filepath.Join(folder, file), weights, 0o644), os.WriteFile(filepath.Join(folder, "labels.yaml"), []byte(labels), 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// startServer serves models with settings NAME=VALUE until the test ends.
+func startServer(t *testing.T, models []model, settings ...string) *server {
+	t.Helper()
+	home := t.TempDir()
+	s := &server{t: t, dir: filepath.Join(home, "models"), log: new(output)}
+	for _, m := range models {
+		m.put(t, s.dir)
+	}
+	stdout := new(output)
+	s.cmd = exec.Command(built, "serve", "--port", "0")
+	s.cmd.Dir = home
+	s.cmd.Env = append(append(baseEnv(), "MODELS_PATH="+s.dir, "CACHE_DIR="+filepath.Join(home, "cache"), "STATE_DIR="+filepath.Join(home, "state"),
+		"SAVE_ANNOTATED=off", "PREPARE=lazy", "PREHEAT=off", "HOST=127.0.0.1"), settings...)
+	s.cmd.Stdout, s.cmd.Stderr = stdout, s.log
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		if err := s.cmd.Wait(); err != nil {
+			t.Errorf("the server ended with %v:\n%s", err, s.log)
+		}
+	})
+	address := regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
+	waitFor(t, "the server's address", func() bool {
+		s.url = address.FindString(stdout.String())
+		return s.url != ""
+	})
+	return s
+}
+
+// waitFor waits until done reports true.
+func waitFor(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited %v for %s", patience, what)
+		case <-tick.C:
+		}
+	}
+}
+
+// act loads, unloads, pins or unpins a model.
+func (s *server) act(folder, what string) {
+	s.t.Helper()
+	r, err := http.Post(s.url+"/api/v2/models/"+folder+"/"+what, "", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if b, _ := io.ReadAll(r.Body); r.StatusCode != http.StatusOK {
+		s.t.Fatalf("%s %s: %d %s", what, folder, r.StatusCode, b)
+	}
+}
+
+// fails checks that a model cannot be loaded.
+func (s *server) fails(folder string) {
+	s.t.Helper()
+	r, err := http.Post(s.url+"/api/v2/models/"+folder+"/load", "", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Body.Close()
+	if r.StatusCode < 500 {
+		s.t.Errorf("%s: %s", folder, r.Status)
+	}
+}
+
+// detect has a model look at a picture and returns how many objects it found.
+func (s *server) detect(folder, picture string) int {
+	s.t.Helper()
+	image, err := os.ReadFile(picture)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	_ = w.WriteField("model", folder) // a bytes.Buffer never fails, here and below
+	part, _ := w.CreateFormFile("file", "picture.jpg")
+	_, _ = part.Write(image)
+	_ = w.Close()
+	r, err := http.Post(s.url+"/api/v2/detect", w.FormDataContentType(), &b)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer r.Body.Close()
+	var a struct {
+		Predictions []json.RawMessage
+		Error       string
+	}
+	if err := json.NewDecoder(r.Body).Decode(&a); err != nil || a.Error != "" {
+		s.t.Fatalf("%s: %v %s", folder, err, a.Error)
+	}
+	return len(a.Predictions)
+}
+
+// contains fails the test unless text has every part in it.
+func contains(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, p := range parts {
+		if !strings.Contains(text, p) {
+			t.Errorf("%q is not in:\n%s", p, text)
+		}
+	}
+}

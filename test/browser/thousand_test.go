@@ -1,0 +1,95 @@
+package browser
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestThousandModels: with a thousand models of which all were used, the table has few
+// rows at a time, scrolls without pauses, finds and sorts, and an open dashboard takes
+// the server less than a hundredth of a core.
+func TestThousandModels(t *testing.T) {
+	b := startChromium(t)
+	needORT(t)
+	const n = 1000
+	var models []model
+	for i := range n {
+		models = append(models, demo(fmt.Sprintf("model_%d", i), fmt.Sprintf("site-%d", i)))
+	}
+	s := startServer(t, models, "MAX_MEMORY_MB=600", "LOG_LEVEL=WARN")
+	for i := range n {
+		s.act(fmt.Sprintf("model_%d", i), "load")
+	}
+	p := b.open(t, desktop)
+	p.visit(s.url + "/#/models")
+	p.until("all of them", fmt.Sprintf(`document.querySelector("#count").innerText === "%s models"`, "1,000"))
+	if rows := p.count(`document.querySelectorAll("#rows .model").length`); rows < 10 || rows > 60 {
+		t.Errorf("%d rows exist at once", rows)
+	}
+	for _, want := range []struct{ at, first string }{{"0", "site-0"}, {"1e9", "site-999"}} {
+		p.eval(`document.querySelector("#scroll").scrollTop = `+want.at, nil)
+		p.until(want.first+" in sight", fmt.Sprintf(`(() => {
+			const box = document.querySelector("#scroll").getBoundingClientRect();
+			const row = [...document.querySelectorAll("#rows .model")].find((r) => r.querySelector(".name").innerText === %q)?.getBoundingClientRect();
+			return row && row.top >= box.top && row.bottom <= box.bottom + 1;
+		})()`, want.first))
+	}
+	// How long the page's own work for a frame of scrolling is: what the screen adds,
+	// and this machine's other work, is not the page's.
+	var slowest float64
+	p.eval(`(async () => {
+		const box = document.querySelector("#scroll"), took = [];
+		for (let i = 0; i < 120; i++) {
+			await new Promise(requestAnimationFrame);
+			box.scrollTop = (i % 60) * 800;
+			const began = performance.now();
+			await new Promise((done) => requestAnimationFrame(() => { box.getBoundingClientRect(); setTimeout(done); }));
+			took.push(performance.now() - began);
+		}
+		took.sort((a, b) => a - b);
+		return took[Math.floor(took.length / 2)];
+	})()`, &slowest)
+	t.Logf("a frame of scrolling takes %.1f ms (median)", slowest)
+	if slowest > 50 {
+		t.Errorf("a frame of scrolling takes %.1f ms", slowest)
+	}
+	p.keep("scrolled")
+	p.eval(`{const s = document.querySelector("#search"); s.value = "site-77"; s.dispatchEvent(new Event("input", {bubbles: true}))}`, nil)
+	p.until("what was searched for", `document.querySelector("#count").innerText === "11 of 1,000 models" && document.querySelectorAll("#rows .model").length === 11`)
+	p.eval(`{const s = document.querySelector("#search"); s.value = ""; s.dispatchEvent(new Event("input", {bubbles: true})); document.querySelector('[data-id="used"] button').click()}`, nil)
+	p.until("the last one used first", `document.querySelector("#rows .model .name").innerText === "site-999" && document.querySelector('[data-id="used"]').ariaSort === "descending"`)
+
+	const seconds = 10
+	before := s.processorTime()
+	<-time.After(seconds * time.Second)
+	share := (s.processorTime() - before).Seconds() / seconds
+	t.Logf("an open dashboard takes %.2f %% of a core", 100*share)
+	if share >= 0.01 {
+		t.Errorf("an open dashboard takes %.2f %% of a core", 100*share)
+	}
+	p.clean(s.url)
+}
+
+// processorTime is what the server has used so far.
+func (s *server) processorTime() time.Duration {
+	s.t.Helper()
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	if err != nil {
+		s.t.Skipf("processor time is read from Linux's /proc: %v", err)
+	}
+	_, after, _ := strings.Cut(string(raw), ") ")
+	fields := strings.Fields(after)
+	var ticks int64
+	for _, f := range fields[11:13] { // utime and stime
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
