@@ -2,7 +2,7 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
 
-.PHONY: build runtime run test lint faults fuzz storms soak bench test-clients pb
+.PHONY: build runtime run test lint faults fuzz storms soak bench test-clients test-browser screenshots pb
 
 build: ; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/lazyolo ./cmd/lazyolo
 runtime: build ; @bin/lazyolo doctor --fix --models-path cmd/lazyolo/demo/models
@@ -15,5 +15,9 @@ fuzz: ; sh tools/fuzz.sh 60
 storms: ; POOL_STORMS=1000000 go test -timeout 90m -run TestStorms ./internal/pool
 soak: runtime ; go run ./tools/soak -for $${SOAK:-10m}
 bench: runtime ; go run ./bench
+# The dashboard in a real Chromium; SCREENSHOTS names a folder for pictures of it.
+test-browser: runtime ; REQUIRE_CHROMIUM=1 go test -count=1 -timeout 20m ./test/browser
+# The pictures in docs/images.
+screenshots: runtime ; REQUIRE_CHROMIUM=1 IMAGES=$(CURDIR)/docs/images go test -count=1 -run TestImages ./test/browser
 test-clients: runtime ; sh test/clients/run.sh
 pb: ; sh tools/pb.sh

@@ -18,7 +18,7 @@ func ambiguous() []string { return []string{"infer", "load", "unload", "interfac
 // path, too, no model folder may have such a name.
 func firstSegments() []string {
 	return []string{
-		"api", "v2", "infer", "model", "info", "readiness", "docs", "redoc", "openapi.json",
+		"api", "dashboard", "v2", "infer", "model", "info", "readiness", "docs", "redoc", "openapi.json",
 		"livez", "readyz", "healthz", "metrics", "debug", "ui", "static", "favicon.ico",
 	}
 }

@@ -360,7 +360,7 @@ func (s *server) greet(out sys, port int) {
 	if s.demo {
 		fmt.Fprintln(out.stdout, "No models in", s.c.ModelsPath+": serving the demo model.")
 	}
-	fmt.Fprintf(out.stdout, "lazyolo serves %d models on %s://127.0.0.1:%d (API page: /docs). Try:\n\n  curl %s-F file=@%s %[2]s://127.0.0.1:%[3]d/api/v2/detect\n\n",
+	fmt.Fprintf(out.stdout, "lazyolo serves %d models on %s://127.0.0.1:%d (dashboard: /, API page: /docs). Try:\n\n  curl %s-F file=@%s %[2]s://127.0.0.1:%[3]d/api/v2/detect\n\n",
 		len(s.models.All()), s.scheme(), port, curl, picture)
 }
 

@@ -58,6 +58,7 @@ var mayImport = map[string]struct {
 	"internal/load":          {[]string{"internal/machine"}, "drives a server over HTTP, knows no part of it"},
 	"internal/telemetry":     {nil, "hears of requests and models through hooks; imported by cmd alone"},
 	"test/e2e":               {[]string{"internal/pb"}, "meets the program as a user does, from outside"},
+	"test/browser":           {nil, "meets the program as a browser does, from outside"},
 }
 
 type listed struct {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -390,24 +391,25 @@ func (p *page) choose(selector, file string) {
 // keep saves a picture of the page, if pictures are kept.
 func (p *page) keep(name string) {
 	p.t.Helper()
-	dir := os.Getenv("SCREENSHOTS")
-	if dir == "" {
-		return
+	if dir := os.Getenv("SCREENSHOTS"); dir != "" {
+		p.save(filepath.Join(dir, strings.ReplaceAll(p.t.Name(), "/", "-")+"-"+name+".png"))
 	}
+}
+
+// save writes a picture of the page to a file.
+func (p *page) save(file string) {
+	p.t.Helper()
 	raw, err := p.b.call(p.session, "Page.captureScreenshot", map[string]any{"format": "png"})
 	var shot struct{ Data string }
 	if err == nil {
 		err = json.Unmarshal(raw, &shot)
-	}
-	if err == nil {
-		err = os.MkdirAll(dir, 0o755)
 	}
 	var picture []byte
 	if err == nil {
 		picture, err = base64.StdEncoding.DecodeString(shot.Data)
 	}
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, strings.ReplaceAll(p.t.Name(), "/", "-")+"-"+name+".png"), picture, 0o644)
+		err = errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, picture, 0o644))
 	}
 	if err != nil {
 		p.t.Error(err)

@@ -85,7 +85,7 @@ func TestPages(t *testing.T) {
 	script := axe(t)
 	words := map[string][]string{
 		"en": {"Memory", "Last decisions", "Loaded smoke-v2", "Search models", "What the states mean", "Lowest confidence"},
-		"zh": {"内存", "最近的决定", "载入 smoke-v2", "搜索模型", "各状态的含义", "最低置信度"},
+		"zh": {"内存", "最近的决定", "加载 smoke-v2", "搜索模型", "各状态的含义", "最低置信度"},
 	}
 	for name, l := range map[string]look{
 		"light":    desktop,

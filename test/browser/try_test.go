@@ -108,7 +108,7 @@ func TestDraw(t *testing.T) {
 		"obb":      {`{class_id: 1, class_name: "a", confidence: 0.9, x1: 10, y1: 10, x2: 90, y2: 90, obb: {corners: [[50, 30], [70, 50], [50, 70], [30, 50]]}}`, [][2]int{{40, 60}, {60, 60}}, [][2]int{{10, 60}, {50, 50}, {90, 80}}},
 		"polygon":  {`{class_id: 1, class_name: "a", confidence: 0.9, x1: 20, y1: 40, x2: 80, y2: 90, segments: {x: [30, 70, 70, 30], y: [50, 50, 80, 80]}}`, [][2]int{{50, 60}, {35, 75}}, [][2]int{{25, 60}}},
 		"rle":      {`{class_id: 1, class_name: "a", mask: {size: [100, 100], counts: [1010, 20, 80, 20, 2870, 300, 5700]}}`, [][2]int{{10, 15}, {11, 29}, {40, 0}, {42, 99}}, [][2]int{{10, 35}, {12, 15}, {43, 50}}},
-		"keypoint": {`{class_id: 1, class_name: "a", confidence: 0.9, x1: 5, y1: 25, x2: 95, y2: 95, keypoints: {x: [50, 70, 20], y: [50, 80, 80], visible: [0.9, 0.9, 0.1]}}`, [][2]int{{52, 50}, {72, 80}}, [][2]int{{23, 80}, {60, 65}}},
+		"keypoint": {`{class_id: 1, class_name: "a", confidence: 0.9, x1: 5, y1: 25, x2: 95, y2: 95, keypoints: {x: [50, 70, 20], y: [50, 80, 80], visible: [0.9, 0.9, 0.1]}}`, [][2]int{{53, 50}, {73, 80}}, [][2]int{{23, 80}, {60, 65}}},
 		"skeleton": {`{class_id: 1, class_name: "a", confidence: 0.9, x1: 5, y1: 25, x2: 95, y2: 95, keypoints: {x: [...Array(5).fill(0), 20, 80, ...Array(10).fill(0)], y: [...Array(5).fill(0), 60, 60, ...Array(10).fill(0)], visible: [...Array(5).fill(0), 1, 1, ...Array(10).fill(0)]}}`, [][2]int{{50, 60}}, [][2]int{{50, 70}}},
 		"class":    {`{class_id: 1, class_name: "a", confidence: 0.9}`, nil, [][2]int{{50, 50}, {1, 1}}},
 	} {

@@ -78,12 +78,12 @@ export async function json(path, options) {
 // quietly long a stream may be before it counts as dead; the server sends a comment every 15 s.
 const silence = 40000;
 
-// stream yields a stream of server-sent events as {name, data}, and null as soon as it is open.
+// stream yields a stream of server-sent events as {name, data}; the first, open, has the server's time.
 export async function* stream(path) {
   const abort = new AbortController();
   const res = await call(path, { signal: abort.signal, headers: { Accept: 'text/event-stream' } });
   if (!res.ok) throw new Refused(res.status, await body(res));
-  yield null;
+  yield { name: 'open', data: Date.parse(res.headers.get('Date')) };
   const reader = res.body.pipeThrough(new TextDecoderStream()).getReader();
   let dead = setTimeout(() => abort.abort(), silence);
   let rest = '';

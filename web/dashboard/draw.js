@@ -91,8 +91,8 @@ export function draw(canvas, picture, predictions) {
   canvas.height = Math.max(1, Math.round(picture.height * k));
   const ctx = canvas.getContext('2d');
   ctx.drawImage(picture.image, 0, 0, canvas.width, canvas.height);
-  const unit = Math.max(canvas.width, canvas.height) / 640;
-  const [line, size] = [Math.max(1.5, 2.2 * unit), Math.max(11, 14 * unit)];
+  const unit = canvas.width / (canvas.clientWidth || canvas.width); // as many pixels as one on the screen has
+  const [line, size] = [2 * unit, 12 * unit];
   ctx.lineJoin = 'round';
   for (const p of predictions) {
     if (p.mask) runs(ctx, p.mask, p.class_id, k);

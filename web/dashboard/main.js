@@ -36,8 +36,8 @@ function connection() {
   attr($('conn'), 'data-is', store.connection);
   put($('conn-text'), t(store.connection));
   let text = '';
-  if (store.connection === 'closed') text = t('notice.key');
-  else if (store.connection === 'lost' && store.why) text = t('notice.forbidden', { why: store.why });
+  if (store.connection === 'closed') text = store.why ? t('notice.forbidden', { why: store.why }) : t('notice.key');
+  else if (store.connection === 'lost' && store.why) text = store.why;
   else if (store.connection === 'lost') text = store.heard ? t('notice.lost', { when: time(store.heard) }) : t('notice.lost0');
   put($('notice-text'), text);
   $('notice').hidden = !text;

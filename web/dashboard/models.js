@@ -4,7 +4,7 @@
 import { $, attr, el, put } from './dom.js';
 import { mb, ms, number, span, t } from './i18n.js';
 import { NoKey, json } from './api.js';
-import { label, store } from './store.js';
+import { label, setModel, store } from './store.js';
 
 const absent = { state: 'unloaded', warm: false, pinned: false, mapped_mb: 0, private_mb: 0, hits: 0, loads: 0, load_ms: 0, last_used: null, expires: null };
 const order = ['warm', 'cool', 'draining', 'loading', 'queued', 'failed', 'unloaded'];
@@ -158,7 +158,7 @@ async function act(m, what) {
   paint();
   try {
     const s = await json(`api/v2/models/${encodeURIComponent(m.folder)}/${what}`, { method: 'POST' });
-    store.models.set(m.n, { ...s, last_used: s.last_used && Date.parse(s.last_used), expires: s.expires && Date.parse(s.expires) });
+    setModel(m.n, s);
     say(t(`said.${what}`, { name: m.name }));
   } catch (e) {
     const why = e instanceof TypeError ? t('err.net') : [e.message, e.hint].filter(Boolean).join(' · ');

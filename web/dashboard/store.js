@@ -56,12 +56,24 @@ export function fetchCatalog() {
 
 const sum = (ledger) => Object.values(ledger).reduce((a, b) => a + b, 0);
 
+let whole = true; // the next event tells of all models
+let skew = 0; // what this machine's clock is ahead of the server's, in milliseconds
+
+const moment = (text) => text && Date.parse(text) + skew;
+
+// setModel takes a model's line as the server writes it.
+export function setModel(number, m) {
+  store.models.set(number, { ...m, last_used: moment(m.last_used), expires: moment(m.expires) });
+}
+
 function onMemory(d) {
   store.memory = d.memory;
   store.heard = Date.now();
+  if (whole) store.models.clear();
+  whole = false;
   for (const [number, m] of Object.entries(d.models)) {
     if (m === null) store.models.delete(number);
-    else store.models.set(number, { ...m, last_used: m.last_used && Date.parse(m.last_used), expires: m.expires && Date.parse(m.expires) });
+    else setModel(number, m);
   }
   if (d.memory.available_models !== store.catalog.size || Object.keys(d.models).some((n) => !store.catalog.has(n.split('/')[0]))) {
     fetchCatalog().catch(() => { /* asked for again with the next change */ });
@@ -75,7 +87,7 @@ function onEvent({ name, data }) {
   if (name === 'memory') onMemory(data);
   if (name === 'transition' || name === 'decision') {
     seq = data.seq;
-    data.at = Date.parse(data.time);
+    data.at = moment(data.time);
   }
   if (name === 'transition') {
     store.past.push({ at: data.at, counted: data.used_mb });
@@ -135,9 +147,10 @@ export async function follow() {
     let wait = Math.min(10000, 500 * 2 ** failures);
     try {
       for await (const e of stream(`api/v2/events?memory=1&since=${seq}`)) {
-        if (e === null) {
+        if (e.name === 'open') {
           failures = 0;
-          store.models.clear();
+          whole = true;
+          skew = Math.abs(Date.now() - e.data) > 2000 ? Date.now() - e.data : 0;
           await fetchCatalog();
           setConnection('live');
         } else {
@@ -149,6 +162,9 @@ export async function follow() {
       if (e instanceof NoKey) {
         setConnection('closed');
         wait = 1e9; // until the user asks for it
+      } else if (e instanceof Refused && e.status === 403) {
+        setConnection('closed', e.message);
+        wait = 1e9;
       } else {
         setConnection('lost', e instanceof Refused ? e.message : '');
       }
