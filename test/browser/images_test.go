@@ -31,7 +31,7 @@ func TestImages(t *testing.T) {
 	for i := 0; time.Since(began) < 75*time.Second; i++ {
 		at := i % 5
 		if i%3 == 0 {
-			at = (i * 7) % len(models)
+			at = (i / 3) % len(models)
 		}
 		s.detect(fmt.Sprintf("model_%d", at), filepath.Join(pictures, "shapes.jpg"))
 		<-time.After(120 * time.Millisecond)

@@ -24,6 +24,13 @@ func TestThousandModels(t *testing.T) {
 	for i := range n {
 		s.act(fmt.Sprintf("model_%d", i), "load")
 	}
+	const seconds = 10
+	share := func() float64 {
+		before := s.processorTime()
+		<-time.After(seconds * time.Second)
+		return (s.processorTime() - before).Seconds() / seconds
+	}
+	idle := share()
 	p := b.open(t, desktop)
 	p.visit(s.url + "/#/models")
 	p.until("all of them", fmt.Sprintf(`document.querySelector("#count").innerText === "%s models"`, "1,000"))
@@ -44,14 +51,14 @@ func TestThousandModels(t *testing.T) {
 	began := p.taskTime()
 	p.eval(fmt.Sprintf(`(async () => {
 		for (let i = 0; i < %d; i++) {
-			document.querySelector("#scroll").scrollTop = (i %% 60) * 800; // 15 other rows each time
+			document.querySelector("#scroll").scrollTop = i * 100; // 6,000 pixels a second: a fast flick
 			await new Promise(requestAnimationFrame);
 		}
 	})()`, frames), nil)
 	frame := (p.taskTime() - began) / frames
 	t.Logf("a frame of scrolling takes %v of the page's processor time", frame)
-	if frame > 16*time.Millisecond {
-		t.Errorf("a frame of scrolling takes %v: more than a screen of 60 Hz leaves", frame)
+	if frame > 12*time.Millisecond {
+		t.Errorf("a frame of scrolling takes %v: too much for a screen of 60 Hz", frame)
 	}
 	p.keep("scrolled")
 	p.eval(`{const s = document.querySelector("#search"); s.value = "site-77"; s.dispatchEvent(new Event("input", {bubbles: true}))}`, nil)
@@ -59,13 +66,10 @@ func TestThousandModels(t *testing.T) {
 	p.eval(`{const s = document.querySelector("#search"); s.value = ""; s.dispatchEvent(new Event("input", {bubbles: true})); document.querySelector('[data-id="used"] button').click()}`, nil)
 	p.until("the last one used first", `document.querySelector("#rows .model .name").innerText === "site-999" && document.querySelector('[data-id="used"]').ariaSort === "descending"`)
 
-	const seconds = 10
-	before := s.processorTime()
-	<-time.After(seconds * time.Second)
-	share := (s.processorTime() - before).Seconds() / seconds
-	t.Logf("an open dashboard takes %.2f %% of a core", 100*share)
-	if share >= 0.01 {
-		t.Errorf("an open dashboard takes %.2f %% of a core", 100*share)
+	open := share()
+	t.Logf("the server takes %.2f %% of a core without a dashboard, %.2f %% with one", 100*idle, 100*open)
+	if open-idle >= 0.01 {
+		t.Errorf("an open dashboard takes %.2f %% of a core", 100*(open-idle))
 	}
 	p.clean(s.url)
 }

@@ -64,12 +64,13 @@ function choose(force) {
   attr($('table'), 'aria-rowcount', wanted.length + 1);
 }
 
-function make(m) {
+// make makes a row for any model.
+function make() {
   const cell = (id, ...children) => el('td', { role: 'cell', className: `c-${id}${columns.find((c) => c.id === id)?.num ? ' num' : ''}` }, ...children);
   const r = {
     name: el('span', { className: 'name' }), sub: el('span', { className: 'sub' }), task: cell('task'), state: el('span', { className: 'state' }), more: el('span', { className: 'sub' }),
     mb: cell('mb'), used: cell('used'), hits: cell('hits'), load: cell('load'), exp: cell('exp'),
-    doLoad: el('button', { type: 'button' }), doPin: el('button', { type: 'button' }), doTry: el('a', { href: `#/try?model=${encodeURIComponent(m.folder)}` }, t('tryone')),
+    doLoad: el('button', { type: 'button' }), doPin: el('button', { type: 'button' }), doTry: el('a', {}, t('tryone')),
   };
   for (const id of ['mb', 'used', 'hits']) r[id].dataset.label = t(`col.${id}`);
   r.doLoad.addEventListener('click', () => act(r.m, inMemory(r.m) ? 'unload' : 'load'));
@@ -90,17 +91,18 @@ function until(m) {
 function button(b, m, what, name) {
   const doing = busy.get(m.folder);
   put(b, doing === what ? t('busy') : t(what));
-  b.setAttribute('aria-label', `${t(what)}: ${name}`);
+  attr(b, 'aria-label', `${t(what)}: ${name}`);
   attr(b, 'aria-disabled', doing ? 'true' : null); // not disabled: the focus would be lost
 }
 
 function fill(r, m, i) {
+  if (r.m?.folder !== m.folder) r.doTry.href = `#/try?model=${encodeURIComponent(m.folder)}`;
   r.m = m;
   attr(r.row, 'aria-rowindex', i + 2);
   put(r.name, m.plain);
-  r.name.title = m.name;
+  attr(r.name, 'title', m.name);
   put(r.sub, m.s.error || m.folder);
-  r.sub.title = m.s.error || m.folder;
+  attr(r.sub, 'title', m.s.error || m.folder);
   r.sub.classList.toggle('bad', Boolean(m.s.error));
   put(r.task, m.task);
   put(r.state, t(`state.${m.is}`));
@@ -121,15 +123,16 @@ const gaps = [0, 1].map(() => el('tr', { className: 'gap', 'aria-hidden': 'true'
 function paint() {
   const scroll = $('scroll');
   const height = parseFloat(getComputedStyle(scroll).getPropertyValue('--row'));
-  const from = Math.max(0, Math.floor(scroll.scrollTop / height) - 8);
-  const to = Math.min(list.length, from + Math.ceil(scroll.clientHeight / height) + 16);
+  const from = Math.max(0, Math.floor(scroll.scrollTop / height) - 4);
+  const to = Math.min(list.length, from + Math.ceil(scroll.clientHeight / height) + 8);
   const body = $('rows');
   const keep = new Set();
   for (let i = from; i < to; i++) keep.add(list[i].n);
+  const free = []; // rows that others can have
   for (const [n, r] of rows) {
     if (keep.has(n)) continue;
     if (r.row.contains(document.activeElement)) scroll.focus({ preventScroll: true });
-    r.row.remove();
+    free.push(r);
     rows.delete(n);
   }
   gaps[0].firstChild.style.height = `${from * height}px`;
@@ -139,11 +142,12 @@ function paint() {
   for (let i = from; i < to; i++) {
     const m = list[i];
     let r = rows.get(m.n);
-    if (!r) rows.set(m.n, r = make(m));
+    if (!r) rows.set(m.n, r = free.pop() || make());
     fill(r, m, i);
     if (at.nextSibling !== r.row) at.after(r.row);
     at = r.row;
   }
+  for (const r of free) r.row.remove();
 }
 
 function say(text, bad = false) {
