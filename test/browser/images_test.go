@@ -21,7 +21,7 @@ func TestImages(t *testing.T) {
 		"smoke-v2", "helmets", "parking", "shelf-gaps", "forklifts", "weld-seams", "license-plates", "queue-length", "bottle-caps", "solar-cells", "pallets", "leaf-spots",
 		"fire-exit", "loading-dock", "birds", "gauges", "traffic", "potholes", "fruit-sizes", "safety-vests", "luggage", "poultry", "scratches", "boats",
 	} {
-		models = append(models, demo(fmt.Sprintf("model_%d", i), name))
+		models = append(models, demo(fmt.Sprintf("model_%d", 2*i), name), demo(fmt.Sprintf("model_%d", 2*i+1), name+"-night"))
 	}
 	s := startServer(t, models, "MAX_MEMORY_MB=160")
 	p := b.open(t, look{lang: "en-US", width: 1280, height: 1180})

@@ -4,15 +4,17 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestTry looks at a picture as people do: by file, drawn, and from the camera.
@@ -143,8 +145,8 @@ type gate struct {
 	down atomic.Bool // it hangs up
 }
 
-// newGate lets only calls with the key through, save for the page; no key: all.
-func newGate(t *testing.T, to, key string, more func(*httputil.ProxyRequest)) *gate {
+// newGate passes calls on as more changes them; nil: as they are.
+func newGate(t *testing.T, to string, more func(*httputil.ProxyRequest)) *gate {
 	t.Helper()
 	target, err := url.Parse(to)
 	if err != nil {
@@ -158,15 +160,10 @@ func newGate(t *testing.T, to, key string, more func(*httputil.ProxyRequest)) *g
 	}}
 	g := new(gate)
 	g.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case g.down.Load():
+		if g.down.Load() {
 			panic(http.ErrAbortHandler)
-		case key != "" && strings.HasPrefix(r.URL.Path, "/api/") && r.Header.Get("Authorization") != "Bearer "+key:
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			http.Error(w, `{"error":"a key is needed"}`, http.StatusUnauthorized)
-		default:
-			proxy.ServeHTTP(w, r)
 		}
+		proxy.ServeHTTP(w, r)
 	}))
 	g.Config.ErrorLog = log.New(io.Discard, "", 0) // streams that end are no news
 	g.Start()
@@ -178,11 +175,12 @@ func newGate(t *testing.T, to, key string, more func(*httputil.ProxyRequest)) *g
 func TestKey(t *testing.T) {
 	b := startChromium(t)
 	needORT(t)
-	s := startServer(t, []model{demo("model_0", "smoke-v2")})
-	at := newGate(t, s.url, "s3cret", nil).URL
+	const secret, blind = "a-secret-that-opens-all", "a-secret-that-may-not-see"
+	s := startServer(t, []model{demo("model_0", "smoke-v2")}, "API_KEYS=all:read+infer+admin:"+secret+",camera:infer:"+blind)
 	p := b.open(t, desktop)
 	p.expect("401")
-	p.must("Page.navigate", map[string]any{"url": at + "/"}, nil)
+	p.expect("403")
+	p.must("Page.navigate", map[string]any{"url": s.url + "/"}, nil)
 	p.until("the question", `document.querySelector("#key")?.open && document.activeElement.id === "key-input"`)
 	p.accessible(axe(t))
 	p.keep("asked")
@@ -194,26 +192,31 @@ func TestKey(t *testing.T) {
 	p.eval(`document.querySelector("#key-no").click()`, nil)
 	p.until("a way back", `document.querySelector("#notice").innerText.includes("asks for a key") && !document.querySelector("#notice-do").hidden`)
 	p.eval(`document.querySelector("#notice-do").click()`, nil)
-	enter("s3cret")
-	p.until("the data", `document.querySelector("#conn").dataset.is === "live" && !document.querySelector("#key").open`)
+	enter(blind)
+	p.until("what the key may not", `document.querySelector("#notice").innerText.includes("This key may not see this") && !document.querySelector("#notice-do").hidden`)
+	p.eval(`document.querySelector("#notice-do").click()`, nil)
+	enter(secret)
+	p.until("the data", `document.querySelector("#conn").dataset.is === "live" && !document.querySelector("#key").open && document.querySelector("#notice").hidden`)
+	p.eval(`location.hash = "#/models"`, nil)
+	p.until("a row", `document.querySelector("#rows .model")`)
+	p.eval(`document.querySelector("#rows button").click()`, nil)
+	p.until("the load", `document.querySelector("#said").innerText === "smoke-v2 is loaded."`)
 	p.eval(`location.hash = "#/try"`, nil)
-	p.until("code with the key's name, not the key", `document.querySelector("#code").innerText.includes("Bearer $LAZYOLO_KEY") && !document.body.innerHTML.includes("s3cret")`)
+	p.until("code with the key's name, not the key", fmt.Sprintf(`document.querySelector("#code").innerText.includes("Bearer $LAZYOLO_KEY") && !document.body.innerHTML.includes(%q)`, secret))
 	p.eval(`document.querySelector("#sample").click()`, nil)
 	p.until("an answer", `document.querySelector("#json").textContent.includes("predictions")`)
-	var local int
-	p.eval(`Object.keys(localStorage).length + document.cookie.length`, &local)
-	if local > 0 {
+	if kept := p.count(`Object.keys(localStorage).length + document.cookie.length`); kept > 0 {
 		t.Error("the key is kept beyond the tab")
 	}
-	p.visit(at + "/") // it is still known
-	p.clean(at)
+	p.visit(s.url + "/") // it is still known
+	p.clean(s.url)
 }
 
 // TestHint: a call that the server takes only on the machine itself says so.
 func TestHint(t *testing.T) {
 	b := startChromium(t)
 	s := startServer(t, []model{demo("model_0", "smoke-v2")})
-	at := newGate(t, s.url, "", (*httputil.ProxyRequest).SetXForwarded).URL
+	at := newGate(t, s.url, (*httputil.ProxyRequest).SetXForwarded).URL
 	p := b.open(t, desktop)
 	p.expect("403")
 	p.visit(at + "/#/models")
@@ -228,7 +231,7 @@ func TestServerGone(t *testing.T) {
 	b := startChromium(t)
 	needORT(t)
 	s := startServer(t, []model{demo("model_0", "smoke-v2")})
-	g := newGate(t, s.url, "", nil)
+	g := newGate(t, s.url, nil)
 	p := b.open(t, desktop)
 	p.expect("ERR_")
 	p.visit(g.URL + "/")
@@ -240,4 +243,35 @@ func TestServerGone(t *testing.T) {
 	g.down.Store(false)
 	p.until("the way back, and what happened meanwhile", `document.querySelector("#conn").dataset.is === "live" && document.querySelector("#notice").hidden && document.querySelector("#decisions").innerText.includes("Loaded smoke-v2")`)
 	p.clean(g.URL)
+}
+
+// TestQuantiles reads a histogram as the dashboard does and compares quantiles that
+// were reckoned by hand.
+func TestQuantiles(t *testing.T) {
+	b := startChromium(t)
+	s := startServer(t, []model{demo("model_0", "smoke-v2")})
+	p := b.open(t, desktop)
+	p.visit(s.url + "/")
+	const text = `# TYPE lazyolo_inference_duration_seconds histogram
+lazyolo_inference_duration_seconds_bucket{model="a",le="0.01"} 10
+lazyolo_inference_duration_seconds_bucket{model="a",le="0.02"} 30
+lazyolo_inference_duration_seconds_bucket{model="a",le="+Inf"} 30
+lazyolo_inference_duration_seconds_sum{model="a"} 0.4
+lazyolo_inference_duration_seconds_count{model="a"} 30
+lazyolo_inference_duration_seconds_bucket{model="b} c,le=",le="0.01"} 0
+lazyolo_inference_duration_seconds_bucket{model="b} c,le=",le="0.02"} 40
+lazyolo_inference_duration_seconds_bucket{model="b} c,le=",le="+Inf"} 70
+lazyolo_request_duration_seconds_bucket{door="old",route="/",le="0.01"} 1000
+`
+	var got []float64
+	p.eval(fmt.Sprintf(`(async () => {
+		const {parse, quantile} = await import("/dashboard/metrics.js");
+		const all = parse(%q);
+		return [all.get(Infinity), ...[0.05, 0.5, 0.7, 0.99].map((q) => quantile(q, all)), quantile(0.5, new Map()) === undefined ? 1 : 0];
+	})()`, text), &got)
+	// 100 in all: 10 up to 10 ms, 70 up to 20 ms, 30 beyond every bound.
+	if want := []float64{100, 0.005, 0.01 + 0.01*40/60, 0.02, 0.02, 1}; !cmp.Equal(want, got, cmp.Comparer(func(a, b float64) bool { return math.Abs(a-b) < 1e-9 })) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	p.clean(s.url)
 }

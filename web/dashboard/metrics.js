@@ -15,10 +15,9 @@ export function parse(text) {
   const buckets = new Map();
   for (const line of text.split('\n')) {
     if (!line.startsWith(name)) continue;
-    const bound = /[{,]le="([^"]+)"/.exec(line);
-    const value = Number(line.slice(line.lastIndexOf('}') + 1).trim().split(' ')[0]);
-    if (!bound || Number.isNaN(value)) continue;
-    const le = bound[1] === '+Inf' ? Infinity : Number(bound[1]);
+    const m = /[{,]le="([^"]+)"\}\s+(\S+)/.exec(line); // le comes last
+    if (!m || Number.isNaN(Number(m[2]))) continue;
+    const [le, value] = [m[1] === '+Inf' ? Infinity : Number(m[1]), Number(m[2])];
     buckets.set(le, (buckets.get(le) || 0) + value);
   }
   return buckets;

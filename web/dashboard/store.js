@@ -85,7 +85,7 @@ let seq = 0;
 function onEvent({ name, data }) {
   store.heard = Date.now();
   if (name === 'memory') onMemory(data);
-  if (name === 'transition' || name === 'decision') {
+  if (name === 'transition' || name === 'decision' || name === 'model') {
     seq = data.seq;
     data.at = moment(data.time);
   }
@@ -96,6 +96,7 @@ function onEvent({ name, data }) {
     const was = store.models.get(number);
     if (was) store.models.set(number, { ...was, state: data.to, warm: data.to === 'ready' && (was.warm || was.state !== 'ready') });
   }
+  if (name === 'model' && store.connection === 'live') fetchCatalog().catch(() => { /* with the next change */ });
   if (name === 'decision') {
     store.decisions.unshift(data);
     if (store.decisions.length > kept.decisions) store.decisions.pop();
