@@ -143,7 +143,7 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 		Log: log, MaxBody: c.MaxBody, UploadTimeout: c.UploadTimeout, RequestTimeout: c.RequestTimeout,
 		ModelVersion: c.ModelVersion, CacheDisabled: c.LRUCache != nil && !*c.LRUCache,
 		MemoryCheckInterval: c.MemoryCheckInterval, Health: s.health, Memory: s.memory,
-		Residents: s.pool, Events: s.events, Bodies: bodies.New(bodyShare(c, s.ledger.Budget())), Origin: allowedOrigin(c),
+		Residents: s.pool, Events: s.events, Bodies: bodies.New(bodyShare(c, s.ledger.Budget())), Origin: allowedOrigin(c), Metrics: true,
 	}
 	pictures := &imaging.Codec{MaxPixels: c.MaxPixels, JPEG: &turbojpeg.Library{Buffers: s.engine.Store()}, Fast: c.Decode == config.DecodeFast,
 		Buffers: s.engine.Store()}

@@ -8,13 +8,16 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"lazyolo/internal/httpapi"
 	"lazyolo/web"
+	"lazyolo/yolo"
 )
 
 // dashboardFile reads an embedded file of the dashboard.
@@ -93,6 +96,13 @@ func TestDashboard(t *testing.T) {
 	t.Logf("the page weighs %d bytes", weight)
 	if weight > 200_000 {
 		t.Errorf("the page weighs %d bytes", weight)
+	}
+	h := handler(t, found(), shapes(), options(io.Discard)).(httpapi.Door)
+	for path, route := range map[string]string{"/": "/", "/dashboard/main.js": "/dashboard/{file}", "/dashboard/none.js": ""} {
+		r := httptest.NewRequest("GET", path, nil)
+		if got := h.Route(r); got != route || h.Scope(r) != yolo.Open {
+			t.Errorf("%s: route %q, scope %v", path, got, h.Scope(r))
+		}
 	}
 	for _, gone := range []string{"/dashboard", "/dashboard/", "/dashboard/index.html", "/dashboard/none.js", "/dashboard/uplot/VENDORED.md", "/index.html", "//"} {
 		if res, body := get(t, addr, "GET", gone, ""); res.StatusCode != http.StatusNotFound || string(body) != `{"detail":"Not Found"}` {

@@ -106,6 +106,9 @@ func (s *server) Scope(r *http.Request) yolo.Scope {
 // there are few of them, whatever clients ask for.
 func (s *server) Route(r *http.Request) string {
 	if _, known := s.routes[r.URL.Path]; known {
+		if strings.HasPrefix(r.URL.Path, "/dashboard/") {
+			return "/dashboard/{file}"
+		}
 		return r.URL.Path
 	}
 	if _, known := s.actionRoute(r.URL.Path); known {

@@ -21,9 +21,11 @@ func TestImages(t *testing.T) {
 		"smoke-v2", "helmets", "parking", "shelf-gaps", "forklifts", "weld-seams", "license-plates", "queue-length", "bottle-caps", "solar-cells", "pallets", "leaf-spots",
 		"fire-exit", "loading-dock", "birds", "gauges", "traffic", "potholes", "fruit-sizes", "safety-vests", "luggage", "poultry", "scratches", "boats",
 	} {
-		models = append(models, demo(fmt.Sprintf("model_%d", 2*i), name), demo(fmt.Sprintf("model_%d", 2*i+1), name+"-night"))
+		for j, variant := range []string{"", "-night", "-rain"} {
+			models = append(models, demo(fmt.Sprintf("model_%d", 3*i+j), name+variant))
+		}
 	}
-	s := startServer(t, models, "MAX_MEMORY_MB=160")
+	s := startServer(t, models, "MAX_MEMORY_MB=195")
 	p := b.open(t, look{lang: "en-US", width: 1280, height: 1180})
 	p.visit(s.url + "/")
 	// Some models are used often, most now and then.

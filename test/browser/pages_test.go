@@ -186,6 +186,7 @@ func TestLive(t *testing.T) {
 	for range 3 {
 		s.detect("model_1", filepath.Join(pictures, "shapes.jpg"))
 	}
+	p.until("the latency", `document.querySelector("#latency").innerText.endsWith(" ms") || document.querySelector("#latency").innerText.endsWith(" s")`)
 	p.until("the requests", `document.querySelector("#rate-sub").innerText.includes("3 since the server started")`)
 	if !strings.Contains(before, "0 since the server started") {
 		t.Errorf("before: %q", before)
@@ -209,10 +210,10 @@ func TestEvicted(t *testing.T) {
 	b := startChromium(t)
 	needORT(t)
 	var models []model
-	for i := range 60 {
+	for i := range 80 {
 		models = append(models, demo(fmt.Sprintf("model_%d", i), fmt.Sprintf("site-%d", i)))
 	}
-	s := startServer(t, models, "MAX_MEMORY_MB=170")
+	s := startServer(t, models, "MAX_MEMORY_MB=200")
 	p := b.open(t, look{lang: "en-US", width: 1280, height: 1100})
 	p.visit(s.url + "/")
 	for i := range models {
