@@ -120,11 +120,18 @@ function fill(r, m, i) {
 
 const gaps = [0, 1].map(() => el('tr', { className: 'gap', 'aria-hidden': 'true' }, el('td', { colSpan: columns.length + 1 })));
 
-function paint() {
+const step = 8; // rows come and go in groups: each time the whole table is laid out
+let painted = '';
+
+// paint shows the rows in sight; while scrolling nothing, if they are there already.
+function paint(scrolling = false) {
   const scroll = $('scroll');
   const height = parseFloat(getComputedStyle(scroll).getPropertyValue('--row'));
-  const from = Math.max(0, Math.floor(scroll.scrollTop / height) - 4);
-  const to = Math.min(list.length, from + Math.ceil(scroll.clientHeight / height) + 8);
+  const from = Math.max(0, Math.floor(scroll.scrollTop / height / step - 0.5) * step);
+  const to = Math.min(list.length, from + Math.ceil(scroll.clientHeight / height / step + 1.5) * step);
+  const range = `${from} ${to}`;
+  if (scrolling && range === painted) return;
+  painted = range;
   const body = $('rows');
   const keep = new Set();
   for (let i = from; i < to; i++) keep.add(list[i].n);
@@ -202,9 +209,9 @@ export function open() {
   $('scroll').addEventListener('scroll', () => {
     if (waits) return;
     waits = true;
-    requestAnimationFrame(() => { waits = false; paint(); });
+    requestAnimationFrame(() => { waits = false; paint(true); });
   }, { passive: true });
-  new ResizeObserver(paint).observe($('scroll'));
+  new ResizeObserver(() => paint()).observe($('scroll'));
   for (const s of ['warm', 'cool', 'unloaded', 'queued', 'loading', 'draining', 'failed']) $('states').append(el('dt', {}, el('span', { className: 'state', 'data-is': s }, t(`state.${s}`))), el('dd', {}, t(`why.${s}`)));
   $('states').append(el('dt', {}, t('pinned')), el('dd', {}, t('why.pinned')));
   sortBy(columns[0], true);

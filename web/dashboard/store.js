@@ -2,7 +2,7 @@
 
 import { NoKey, Refused, json, stream } from './api.js';
 
-const kept = { samples: 3700, decisions: 200, past: 600 };
+const kept = { samples: 3700, decisions: 600, past: 600 };
 
 // store is read by everybody and written here only.
 export const store = {
