@@ -67,6 +67,11 @@ func TestThousandModels(t *testing.T) {
 	p.until("the last one used first", `document.querySelector("#rows .model .name").innerText === "site-999" && document.querySelector('[data-id="used"]').ariaSort === "descending"`)
 
 	open := share()
+	for range 2 { // what else the server had to do then may be over
+		if open-idle >= 0.01 {
+			open = min(open, share())
+		}
+	}
 	t.Logf("the server takes %.2f %% of a core without a dashboard, %.2f %% with one", 100*idle, 100*open)
 	if open-idle >= 0.01 {
 		t.Errorf("an open dashboard takes %.2f %% of a core", 100*(open-idle))
