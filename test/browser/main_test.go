@@ -33,7 +33,7 @@ const (
 )
 
 // patience is how long a test waits for anything.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
 	code, err := build(m)
