@@ -15,6 +15,7 @@ const markColor = { loaded: 'good', closed: 'bad', cooled: 'calm', refused: 'war
 let minutes = 5;
 let plot = null;
 let times = [];
+let top = 1; // of the scale: the budget, unless it is far above all that was counted
 let colors = {};
 let drawn = 0;
 
@@ -45,6 +46,8 @@ function data() {
     });
     counted.push(s ? s.counted : null); used.push(s ? s.used : null); max.push(s ? s.max || null : null);
   }
+  const peak = Math.max(1, ...counted, ...used);
+  top = limit && limit <= 4 * peak ? Math.max(limit, peak) : peak;
   return [times, ...stack, counted, used, max];
 }
 
@@ -99,7 +102,7 @@ function make() {
     cursor: { drag: { x: false, y: false }, points: { show: false }, y: false },
     scales: {
       x: { time: true, range: () => [Math.max(Date.now() / 1000 - minutes * 60, Math.min(times[0] ?? Infinity, Date.now() / 1000 - 60)), Date.now() / 1000] },
-      y: { range: (u, low, high) => [0, Math.max(1, high * 1.12)] },
+      y: { range: () => [0, 1.12 * top] },
     },
     axes: [
       { ...axis, size: 30, values: (u, all) => all.map(axisTime), space: 76 },

@@ -7,7 +7,7 @@ const every = 10000; // between looks
 const over = 300000; // the time that quantiles are of
 const name = 'lazyolo_inference_duration_seconds_bucket';
 
-let why = 'off';
+let why = ''; // there are no looks; empty: none was taken yet
 let looks = []; // {at, buckets: Map of upper bound -> how many took at most so long}
 
 // parse reads the histogram, of all models together, from Prometheus' text format.
@@ -43,7 +43,7 @@ export function quantile(q, buckets) {
 // span since the server started, without p50 not known, and why.
 export function latency() {
   const [first, last] = [looks[0], looks.at(-1)];
-  if (!last) return { why };
+  if (!last) return { why: why || (store.memory?.metrics ? 'none' : 'off') };
   let buckets = new Map([...last.buckets].map(([le, n]) => [le, n - (first.buckets.get(le) || 0)]));
   let span = (last.at - first.at) / 1000;
   if (!buckets.get(Infinity)) [buckets, span] = [last.buckets, 0];
