@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"math"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,9 +18,26 @@ import (
 type asker struct {
 	form *form
 	bad  []fieldError
+	to   *asker // gets the complaints; nil: this one
 }
 
-func (a *asker) complain(e fieldError) { a.bad = append(a.bad, e) }
+func (a *asker) complain(e fieldError) {
+	if a.to != nil {
+		a = a.to
+	}
+	a.bad = append(a.bad, e)
+}
+
+// shadowed reads the options of the query that the form has, too, and complains to a.
+func (a *asker) shadowed() *asker {
+	q := make(url.Values)
+	for name := range a.form.fields {
+		if texts := a.form.query[name]; len(texts) > 0 && !a.form.last(name).absent() {
+			q[name] = texts
+		}
+	}
+	return &asker{form: &form{query: q}, to: a}
+}
 
 // text returns an option as it was written, and where. A file in its place is
 // refused with kind and msg.

@@ -146,6 +146,17 @@ func TestWrongOptions(t *testing.T) {
 	}
 }
 
+// A wrong option in the query is refused beside a right one in the form, which wins.
+func TestWhatTheFormOverrulesMustBeRight(t *testing.T) {
+	reached, status, body := asked(t, upload("/api/v2/detect?nms=null&conf=0.9&classes=x", photo,
+		part{name: "nms", value: "1"}, part{name: "conf", value: "0.5"}, part{name: "classes", value: "1"}))
+	want := `{"detail":[{"type":"int_parsing","loc":["query","classes",0],"msg":"Input should be a valid integer, unable to parse string as an integer","input":"x"},` +
+		`{"type":"bool_parsing","loc":["query","nms"],"msg":"Input should be a valid boolean, unable to interpret input","input":"null"}]}`
+	if reached != nil || status != 422 || body != want {
+		t.Errorf("%d\n%s, want 422\n%s", status, body, want)
+	}
+}
+
 func TestEveryComplaintAtOnce(t *testing.T) {
 	_, status, body := asked(t, upload("/api/v2/detect?iou=2", part{name: "model_id", value: "x"}, part{"conf", "c.txt", "1"}, part{"classes", "d", "1"}))
 	want := `{"detail":[{"type":"missing","loc":["body","file"],"msg":"Field required","input":null},` +

@@ -124,6 +124,16 @@ func (f *form) detectInput(withModel bool) (detectInput, error) {
 	if withModel {
 		f.model(&in, a)
 	}
+	a.options(&in)
+	a.shadowed().options(new(detectInput)) // what the form overrules must be right, too
+	if len(a.bad) > 0 {
+		return detectInput{}, &wireError{http.StatusUnprocessableEntity, detailBody{a.bad}, nil}
+	}
+	return in, nil
+}
+
+// options reads what may be asked of a detection.
+func (a *asker) options(in *detectInput) {
 	in.request.Conf = a.float("conf", 0, 1)
 	in.request.IoU = a.float("iou", 0, 1)
 	in.request.MaxDet = a.int("max_det", 1, 30000)
@@ -138,10 +148,6 @@ func (f *form) detectInput(withModel bool) (detectInput, error) {
 		a.complain(fieldError{Type: "value_error", Loc: loc, Msg: "Value error, an answer that is a picture takes one file; use format=image_and_json", Input: in.format})
 	}
 	in.masks, _ = a.choice("masks", "polygon", "rle", "none")
-	if len(a.bad) > 0 {
-		return detectInput{}, &wireError{http.StatusUnprocessableEntity, detailBody{a.bad}, nil}
-	}
-	return in, nil
 }
 
 // pictures takes every file, if the last part of that name is one: the only one

@@ -29,7 +29,7 @@ func TestLoadWait(t *testing.T) {
 	}{
 		{"none", -1, 200}, {"0", 0, 200}, {"0s", 0, 200}, {"5s", 5 * time.Second, 200}, {"5", 5 * time.Second, 200},
 		{"2.5", 2500 * time.Millisecond, 200}, {"250ms", 250 * time.Millisecond, 200}, {" 1m ", time.Minute, 200},
-		{"", 0, 422}, {"-1", 0, 422}, {"soon", 0, 422}, {"1e400", 0, 422}, {"5 s", 0, 422}, {"99999999999", 0, 422},
+		{"", -1, 200}, {"-1", 0, 422}, {"soon", 0, 422}, {"1e400", 0, 422}, {"5 s", 0, 422}, {"99999999999", 0, 422},
 	}
 	for _, tt := range tests {
 		t.Run(tt.header, func(t *testing.T) {

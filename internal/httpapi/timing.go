@@ -44,10 +44,10 @@ func (t *timing) tell(h http.Header) {
 }
 
 // loadWait reads how long the caller waits for a load: X-Load-Wait, in seconds or
-// with a unit. Nil: the header is not there.
+// with a unit. Nil: the header is not there, or empty.
 func loadWait(h http.Header) (*time.Duration, error) {
 	text, given := single(h, "X-Load-Wait")
-	if !given {
+	if !given || strings.TrimSpace(text) == "" {
 		return nil, nil
 	}
 	d, err := time.ParseDuration(strings.TrimSpace(text))
