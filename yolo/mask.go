@@ -27,6 +27,33 @@ type Bitmap struct {
 	Pix []byte
 }
 
+// Columns returns the runs of equal pixels of a picture of w by h in which the bitmap
+// lies, down the columns, off and on in turn, off first (perhaps 0 long): COCO's run-length
+// encoding before it is text.
+func (b Bitmap) Columns(w, h int) []int {
+	runs := []int{0}
+	on := byte(0)
+	add := func(v byte, n int) {
+		if n == 0 {
+			return
+		}
+		if v != on {
+			runs, on = append(runs, 0), v
+		}
+		runs[len(runs)-1] += n
+	}
+	add(0, b.X*h)
+	for x := range b.W {
+		add(0, b.Y)
+		for y := range b.H {
+			add(b.Pix[y*b.W+x], 1)
+		}
+		add(0, h-b.Y-b.H)
+	}
+	add(0, (w-b.X-b.W)*h)
+	return runs
+}
+
 // Bits returns the smallest rectangle of the grid that holds the mask.
 func (m *Mask) Bits() Bitmap {
 	x0, y0, x1, y1 := m.Width, m.Height, 0, 0

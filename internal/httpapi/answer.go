@@ -163,29 +163,7 @@ func keypointsOf(o *yolo.Object) *keypoints {
 }
 
 // rleOf encodes a bitmap that lies in a picture of w by h.
-func rleOf(b yolo.Bitmap, w, h int) *rle {
-	counts := []int{0}
-	on := byte(0)
-	add := func(v byte, n int) {
-		if n == 0 {
-			return
-		}
-		if v != on {
-			counts, on = append(counts, 0), v
-		}
-		counts[len(counts)-1] += n
-	}
-	add(0, b.X*h)
-	for x := range b.W {
-		add(0, b.Y)
-		for y := range b.H {
-			add(b.Pix[y*b.W+x], 1)
-		}
-		add(0, h-b.Y-b.H)
-	}
-	add(0, (w-b.X-b.W)*h)
-	return &rle{[2]int{h, w}, counts}
-}
+func rleOf(b yolo.Bitmap, w, h int) *rle { return &rle{[2]int{h, w}, b.Columns(w, h)} }
 
 // probsOf renders a classification; nil: it was none.
 func probsOf(r *yolo.Result) *probs {

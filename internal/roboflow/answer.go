@@ -163,29 +163,7 @@ func keypointsOf(o *yolo.Object, least float64) []keypoint {
 
 // newRLE encodes a bitmap that lies in a picture of w by h: lengths of runs down
 // the columns, off and on in turn, as COCO writes them into text.
-func newRLE(b yolo.Bitmap, w, h int) *rle {
-	runs := []int{0}
-	on := byte(0)
-	add := func(v byte, n int) {
-		if n == 0 {
-			return
-		}
-		if v != on {
-			runs, on = append(runs, 0), v
-		}
-		runs[len(runs)-1] += n
-	}
-	add(0, b.X*h)
-	for x := range b.W {
-		add(0, b.Y)
-		for y := range b.H {
-			add(b.Pix[y*b.W+x], 1)
-		}
-		add(0, h-b.Y-b.H)
-	}
-	add(0, (w-b.X-b.W)*h)
-	return &rle{[2]int{h, w}, runsText(runs)}
-}
+func newRLE(b yolo.Bitmap, w, h int) *rle { return &rle{[2]int{h, w}, runsText(b.Columns(w, h))} }
 
 // runsText writes run lengths as COCO does: from the third on the difference to
 // the one two before, in groups of five bits, low ones first, each a character from

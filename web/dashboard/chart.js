@@ -4,7 +4,7 @@
 import { $, attr, color, darkScheme, el, put } from './dom.js';
 import { mb, t, time } from './i18n.js';
 import { store } from './store.js';
-import { sentence } from './overview.js';
+import { sentence } from './decisions.js';
 
 const groups = [
   ['base', 'base', ['base', 'bodies']], ['weights', 'mapped', ['mapped']], ['sessions', 'private', ['private']],

@@ -1,10 +1,11 @@
 // The first page: what the memory is held for, requests, and what was decided.
 
 import { $, attr, darkScheme, el, put } from './dom.js';
-import { mb, ms, number, reason, span, t, time } from './i18n.js';
+import { mb, ms, number, span, t, time } from './i18n.js';
 import { latency } from './metrics.js';
 import { byFolder, label, store } from './store.js';
 import { drawChart } from './chart.js';
+import { detail, sentence } from './decisions.js';
 
 const kinds = ['base', 'bodies', 'mapped', 'private', 'working', 'running', 'loading', 'preparing', 'unexplained'];
 const bars = new Map();
@@ -84,25 +85,6 @@ function holders(m) {
     lines.push(el('li', {}, el('span', {}, t('held.rest', { n: all.length - shown })), el('b', {}, `${mb(rest)} MB`)));
   }
   $('holders').replaceChildren(...(lines.length ? lines : [el('li', { className: 'empty' }, t('held.none'))]));
-}
-
-// verb is what was done: a model closed for the sake of others was evicted.
-export const verb = (d) => (d.kind === 'closed' && /^(room for |over the budget)/.test(d.reason) ? 'evicted' : d.kind);
-
-// sentence says what was decided and why.
-export function sentence(d) {
-  const why = d.reason.replace(/^room for ([^:]+)/, (all, id) => {
-    const found = [...store.catalog].find(([, m]) => m.folder === id.split('/')[0]);
-    return found ? `room for ${label(byFolder(id, found[0]))}` : all;
-  });
-  return `${t(`did.${verb(d)}`, { name: label(byFolder(d.folder, d.model_id)) })}${document.documentElement.lang === 'en' ? ': ' : '：'}${reason(why)}`;
-}
-
-function detail(d) {
-  const parts = [];
-  if (d.mb >= 0.05) parts.push(t({ loaded: 'took', refused: 'needed' }[d.kind] || 'gaveback', { mb: mb(d.mb) }));
-  if (verb(d) === 'evicted' && d.spared?.length && !d.spared[0].why) parts.push(t('spared', { name: label(byFolder(d.spared[0].folder, d.spared[0].model_id)) }));
-  return parts.join(document.documentElement.lang === 'en' ? '; ' : '；');
 }
 
 let newest;
