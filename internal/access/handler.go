@@ -57,6 +57,11 @@ func (g *Guard) Handler(next http.Handler, scope func(*http.Request) yolo.Scope)
 			return
 		}
 		defer done()
+		if r.ContentLength != 0 {
+			// Of a body that the handler does not read net/http reads the rest, without an
+			// end where it does not come. Who reads a body sets a deadline of its own.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(leftover))
+		}
 		next.ServeHTTP(w, r)
 	})
 }

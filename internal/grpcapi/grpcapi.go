@@ -14,7 +14,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	_ "google.golang.org/grpc/encoding/gzip" // clients may compress
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
@@ -73,6 +72,8 @@ func New(core *oip.Core, o Options) (*Server, error) {
 		grpc.InitialWindowSize(streamWindow), grpc.InitialConnWindowSize(connectWindow),
 		grpc.ReadBufferSize(ioBuffer), grpc.WriteBufferSize(ioBuffer), grpc.MaxHeaderListSize(64 << 10),
 		grpc.WaitForHandlers(true), grpc.ConnectionTimeout(10 * time.Second),
+		// An idle connection ends, and so, in the end, does one whose client does not read.
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 2 * time.Minute, MaxConnectionAge: time.Hour, MaxConnectionAgeGrace: time.Minute}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	}
 	if o.Credentials != nil {
@@ -80,13 +81,60 @@ func New(core *oip.Core, o Options) (*Server, error) {
 	}
 	s.grpc = grpc.NewServer(options...)
 	s.grpc.RegisterService(s.service(), s)
-	grpc_health_v1.RegisterHealthServer(s.grpc, health{core: core})
+	s.grpc.RegisterService(s.healthService(), s)
 	reflection.Register(s.grpc)
 	return s, nil
 }
 
 // Serve answers on l until Stop.
-func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(l) }
+func (s *Server) Serve(l net.Listener) error {
+	return s.grpc.Serve(&limited{Listener: l, slots: make(chan struct{}, maxConns), closed: make(chan struct{})})
+}
+
+// maxConns bounds the connections: more wait until one ends.
+const maxConns = 1000
+
+// A limited listener accepts no more than slots has room for.
+type limited struct {
+	net.Listener
+	slots  chan struct{}
+	once   sync.Once
+	closed chan struct{}
+}
+
+// Accept implements net.Listener.
+func (l *limited) Accept() (net.Conn, error) {
+	select {
+	case l.slots <- struct{}{}:
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.slots
+		return nil, err
+	}
+	return &counted{Conn: c, slots: l.slots}, nil
+}
+
+// Close implements net.Listener.
+func (l *limited) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+// A counted connection leaves its place when it is closed.
+type counted struct {
+	net.Conn
+	slots chan struct{}
+	once  sync.Once
+}
+
+// Close implements net.Conn.
+func (c *counted) Close() error {
+	c.once.Do(func() { <-c.slots })
+	return c.Conn.Close()
+}
 
 // Stop takes no new calls and waits for those under way; when ctx ends they are cut,
 // and its error is returned.
@@ -121,19 +169,14 @@ func (s *Server) admit(ctx context.Context, scope yolo.Scope) (done func(), err 
 	return s.o.Gate.Admit(ctx, address, md.Get, scope)
 }
 
-// health is the standard service: serving while models can be run.
-type health struct {
-	grpc_health_v1.UnimplementedHealthServer
-	core *oip.Core
-}
-
-// Check implements the service. The names it knows are "" and the protocol's.
-func (h health) Check(_ context.Context, r *grpc_health_v1.HealthCheckRequest) (*grpc_health_v1.HealthCheckResponse, error) {
+// healthCheck is the standard service's only call: serving while models can be run. The
+// names it knows are "" and the protocol's.
+func (s *Server) healthCheck(_ context.Context, r *grpc_health_v1.HealthCheckRequest) (*grpc_health_v1.HealthCheckResponse, error) {
 	if r.Service != "" && r.Service != serviceName {
-		return nil, toStatus(yolo.Errorf(yolo.NotFound, "unknown service"))
+		return nil, yolo.Errorf(yolo.NotFound, "unknown service")
 	}
 	answer := &grpc_health_v1.HealthCheckResponse{Status: grpc_health_v1.HealthCheckResponse_NOT_SERVING}
-	if h.core.Ready() {
+	if s.core.Ready() {
 		answer.Status = grpc_health_v1.HealthCheckResponse_SERVING
 	}
 	return answer, nil

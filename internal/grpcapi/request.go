@@ -39,6 +39,9 @@ const (
 // errMalformed is a message that is no ModelInferRequest.
 var errMalformed = yolo.Errorf(yolo.Invalid, "the message is no ModelInferRequest")
 
+// errTooMuch is a message that says too much about its tensors.
+var errTooMuch = yolo.Errorf(yolo.Invalid, "the message has more than %d bytes beside the tensors' data", maxRest)
+
 // inferRequest makes a request of the message and lets go of it. held has what was set aside
 // for a usual message; afterwards it has what the result takes.
 func (r *message) inferRequest(ctx context.Context, held *bodies.Claim) (*oip.Request, error) {
@@ -202,6 +205,9 @@ func (m *parts) input(ctx context.Context, n int64) error {
 			if err != nil {
 				return err
 			}
+			if len(b) > maxRest-len(m.rest)-len(rest) {
+				return errTooMuch
+			}
 			rest = protowire.AppendBytes(protowire.AppendTag(rest, number, kind), b)
 		default:
 			// Shapes are packed by every encoder of proto3: nothing else is a number here.
@@ -210,7 +216,7 @@ func (m *parts) input(ctx context.Context, n int64) error {
 	}
 	m.inputs = append(m.inputs, c)
 	if len(rest) > maxRest-len(m.rest) {
-		return yolo.Errorf(yolo.Invalid, "the message has more than %d bytes beside the tensors' data", maxRest)
+		return errTooMuch
 	}
 	m.rest = protowire.AppendBytes(protowire.AppendTag(m.rest, modelInputs, protowire.BytesType), rest)
 	return nil

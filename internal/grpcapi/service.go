@@ -48,6 +48,16 @@ func (s *Server) service() *grpc.ServiceDesc {
 	return d
 }
 
+// healthService is the standard one, received as ours is.
+func (s *Server) healthService() *grpc.ServiceDesc {
+	return &grpc.ServiceDesc{
+		ServiceName: "grpc.health.v1.Health", HandlerType: (*any)(nil), Metadata: "grpc/health/v1/health.proto",
+		Streams: []grpc.StreamDesc{{StreamName: "Check", Handler: func(_ any, stream grpc.ServerStream) error {
+			return s.serve("Check", yolo.Open, maxSmall, call(s.healthCheck), stream)
+		}}},
+	}
+}
+
 // maxSmall bounds a message of a call that takes hardly any, in bytes.
 const maxSmall = 64 << 10
 
@@ -108,19 +118,26 @@ func (s *Server) serve(name string, scope yolo.Scope, most int64, h handler, str
 	return err
 }
 
-// usual is what is set aside for a message before it is received, at most: its length is
-// known only when all of it is there.
-const usual = 8 << 20
+// usual is what is set aside for an inference before it is received: its length is known
+// only when all of it is there, and a client that sends nothing must not hold much.
+const usual = 1 << 20
 
-// receive reads the one message of a call, at most so large, within UploadTimeout.
+// smallTimeout is how long a small message may take.
+const smallTimeout = 5 * time.Second
+
+// receive reads the one message of a call, at most so large, within UploadTimeout. For a
+// small one nothing is set aside, and it must come soon.
 func (s *Server) receive(ctx context.Context, stream grpc.ServerStream, held *bodies.Claim, most int64) (*message, error) {
-	if err := held.Grow(ctx, min(most, usual)); err != nil {
+	within := s.o.UploadTimeout
+	if most == maxSmall {
+		within = min(within, smallTimeout)
+	} else if err := held.Grow(ctx, min(most, usual)); err != nil {
 		return nil, err
 	}
 	in := new(message)
 	received := make(chan error, 1)
 	s.reading.Go(func() { received <- stream.RecvMsg(in) })
-	late := time.NewTimer(s.o.UploadTimeout)
+	late := time.NewTimer(within)
 	defer late.Stop()
 	select {
 	case err := <-received:
@@ -129,7 +146,7 @@ func (s *Server) receive(ctx context.Context, stream grpc.ServerStream, held *bo
 		}
 		return in, err
 	case <-late.C: // the stream ends with the handler, and so does reading it
-		return nil, yolo.Errorf(yolo.Deadline, "the upload took longer than %v (UPLOAD_TIMEOUT)", s.o.UploadTimeout)
+		return nil, yolo.Errorf(yolo.Deadline, "the upload took longer than %v (UPLOAD_TIMEOUT; small messages 5s)", within)
 	}
 }
 

@@ -34,6 +34,9 @@ func (d *Door) small(w http.ResponseWriter, r *http.Request, read func(*scanner)
 	if err != nil {
 		return d.unread(w, r, err, maxSmall)
 	}
+	if err := uploaded(w); err != nil {
+		return err
+	}
 	s := &scanner{b: body}
 	if s.next() == 0 && s.at == len(body) {
 		return nil
@@ -42,6 +45,15 @@ func (d *Door) small(w http.ResponseWriter, r *http.Request, read func(*scanner)
 		return err
 	}
 	return s.end()
+}
+
+// uploaded ends the time of an upload. Later the deadline would look as if the client
+// had left.
+func uploaded(w http.ResponseWriter) error {
+	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("clear read deadline: %w", err)
+	}
+	return nil
 }
 
 // unread maps an error of reading a body, of which something may still come.
@@ -84,10 +96,11 @@ func (d *Door) infer(w http.ResponseWriter, r *http.Request, name, version strin
 	}
 	q, err := d.request(w, r, held)
 	if err != nil {
+		held.Release() // what is left is read without it
 		return d.unread(w, r, err, d.core.o.Bodies.Largest(d.o.MaxBody))
 	}
-	if err := conn.SetReadDeadline(time.Time{}); err != nil {
-		return fmt.Errorf("clear read deadline: %w", err)
+	if err := uploaded(w); err != nil {
+		return err
 	}
 	q.Model, q.Version = name, version
 	if err := q.read(r.Context(), held); err != nil {

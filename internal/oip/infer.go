@@ -127,6 +127,7 @@ func (q *Request) check() error {
 		}
 		n, ok := elements(in.Shape)
 		if !ok {
+			in.Shape = in.Shape[:min(len(in.Shape), maxRank+1)] // enough to see what is wrong
 			return yolo.Errorf(yolo.Invalid, "input %q: the shape %v is not 1 to %d whole numbers from 0 whose product is below 2^32", clip(in.Name), in.Shape, maxRank)
 		}
 		if in.Raw != nil && in.DataType != bytesType && int64(len(in.Raw)) != n*int64(sizes[in.DataType]) {
