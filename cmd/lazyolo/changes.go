@@ -22,6 +22,8 @@ const (
 	// wait, before it gets in line and models that are not used are closed for it: a server
 	// that is full, or always busy, would never take it else.
 	aheadFor = 2 * time.Second
+	// backFor is how long a head may take to go back to the old revision.
+	backFor = time.Minute
 )
 
 // watchModels follows the models folder until ctx ends.
@@ -58,6 +60,11 @@ func (s *server) changed(c catalog.Change) {
 				s.pool.Remove(old)
 			}
 			s.engine.Forget(old)
+		}
+		for _, m := range heads(c.Model) {
+			if other(c.Old, m) == nil {
+				s.pool.Admit(m) // it may have been removed before
+			}
 		}
 	}
 }
@@ -137,17 +144,12 @@ func (s *server) tryAhead(ctx context.Context, m *yolo.Model, makeRoom bool) (do
 // prepareAdded prepares a new model once memory is free; the first request does where it
 // comes before.
 func (s *server) prepareAdded(ctx context.Context, m *yolo.Model) {
-	for wait := aheadEvery; ; wait = min(2*wait, aheadSlow) {
-		now, ok := s.models.Model(m.ID)
-		if ok && now != m || s.engine.Ready() != nil {
+	for wait := aheadEvery; pause(ctx, wait); wait = min(2*wait, aheadSlow) {
+		if now, ok := s.models.Model(m.ID); !ok || now != m || s.engine.Ready() != nil {
 			return // changed or removed since
 		}
-		done, err := s.tryAhead(ctx, m, false)
-		if done || err != nil {
+		if done, err := s.tryAhead(ctx, m, false); done || err != nil {
 			s.tellPrepared(ctx, m, err)
-			return
-		}
-		if !pause(ctx, wait) {
 			return
 		}
 	}
@@ -172,8 +174,10 @@ func (s *server) replace(ctx context.Context, old, m *yolo.Model) error {
 		}
 	}
 	err := s.replaceHead(ctx, m)
-	if err != nil && m.OtherHead != nil && old.OtherHead != nil && ctx.Err() == nil {
-		err = errors.Join(err, s.replaceHead(ctx, old.OtherHead))
+	if err != nil && m.OtherHead != nil && old.OtherHead != nil { // also where the files changed again meanwhile
+		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), backFor)
+		defer cancel()
+		err = errors.Join(err, s.replaceHead(back, old.OtherHead))
 	}
 	return err
 }

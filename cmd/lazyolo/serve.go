@@ -205,8 +205,10 @@ func (s *server) newPool(events *httpapi.Events) (*pool.Pool, error) {
 func (s *server) costs() map[string]pool.Cost {
 	known := make(map[string]pool.Cost)
 	for _, m := range s.models.All() {
-		if c, ok := s.engine.Known(m); ok {
-			known[m.ID] = c
+		for _, head := range heads(m) {
+			if c, ok := s.engine.Known(head); ok {
+				known[head.ID] = c
+			}
 		}
 	}
 	return known

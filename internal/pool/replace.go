@@ -209,6 +209,10 @@ func (p *Pool) fallBackLocked(e *entry, err error) {
 	e.waiters = slices.DeleteFunc(slices.Clone(waiters), func(w *waiter) bool { return !w.absent })
 	p.answerLocked(e, err)
 	e.waiters = slices.DeleteFunc(waiters, func(w *waiter) bool { return w.absent })
+	if e.pinned && len(e.waiters) == 0 { // it was in memory and is to stay there
+		p.waiting++
+		e.waiters = []*waiter{{since: time.Now(), done: make(chan error, 1), absent: true}}
+	}
 	p.againLocked(e)
 }
 
@@ -262,7 +266,7 @@ func (p *Pool) Admit(m *yolo.Model) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now, known := p.inForce[m.ID]; known && now == nil {
-		delete(p.inForce, m.ID)
+		p.inForce[m.ID] = m // whoever still has the old revision in hand gets this one
 	}
 }
 
