@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
@@ -271,5 +272,20 @@ func TestStopCutsWhatDoesNotEnd(t *testing.T) {
 	}
 	if err := <-done; err == nil {
 		t.Error("no error")
+	}
+}
+
+// Compressed messages are refused before anything of them is unpacked.
+func TestCompressedMessagesAreRefused(t *testing.T) {
+	d := open(t, nil, nil)
+	for name, err := range map[string]error{
+		"ours": d.conn.Invoke(t.Context(), "/inference.GRPCInferenceService/ModelReady", &pb.ModelReadyRequest{Name: strings.Repeat("x", 1000)},
+			new(pb.ModelReadyResponse), grpc.UseCompressor(gzip.Name)),
+		"health": d.conn.Invoke(t.Context(), "/grpc.health.v1.Health/Check", &grpc_health_v1.HealthCheckRequest{Service: strings.Repeat("x", 1000)},
+			new(grpc_health_v1.HealthCheckResponse), grpc.UseCompressor(gzip.Name)),
+	} {
+		if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "gzip") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

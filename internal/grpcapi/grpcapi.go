@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
 
 	"lazyolo/internal/bodies"
 	"lazyolo/internal/oip"
@@ -68,7 +70,7 @@ func New(core *oip.Core, o Options) (*Server, error) {
 	s := &Server{core: core, o: o}
 	limit := int(o.Bodies.Largest(o.MaxBody))
 	options := []grpc.ServerOption{
-		grpc.ForceServerCodecV2(codec{}), grpc.MaxRecvMsgSize(limit), grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ForceServerCodecV2(codec{}), grpc.StreamInterceptor(uncompressedStream), grpc.MaxRecvMsgSize(limit), grpc.MaxConcurrentStreams(maxStreams),
 		grpc.InitialWindowSize(streamWindow), grpc.InitialConnWindowSize(connectWindow),
 		grpc.ReadBufferSize(ioBuffer), grpc.WriteBufferSize(ioBuffer), grpc.MaxHeaderListSize(64 << 10),
 		grpc.WaitForHandlers(true), grpc.ConnectionTimeout(10 * time.Second),
@@ -84,6 +86,24 @@ func New(core *oip.Core, o Options) (*Server, error) {
 	s.grpc.RegisterService(s.healthService(), s)
 	reflection.Register(s.grpc)
 	return s, nil
+}
+
+// uncompressed refuses a call whose messages are compressed: a few bytes could become all
+// that MaxBody allows, before anything knows of it.
+func uncompressed(ctx context.Context) error {
+	call, ok := grpc.ServerTransportStreamFromContext(ctx).(interface{ RecvCompress() string })
+	if ok && call.RecvCompress() != "" && call.RecvCompress() != "identity" {
+		return status.Errorf(codes.Unimplemented, "messages compressed with %s are not taken: send them as they are", call.RecvCompress())
+	}
+	return nil
+}
+
+// uncompressedStream is uncompressed for what is a stream on the wire, too: reflection.
+func uncompressedStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	if err := uncompressed(stream.Context()); err != nil {
+		return err
+	}
+	return next(srv, stream)
 }
 
 // Serve answers on l until Stop.

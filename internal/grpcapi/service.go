@@ -94,6 +94,9 @@ func (s *Server) serve(name string, scope yolo.Scope, most int64, h handler, str
 			err = s.fail(ctx, name, stream, err)
 		}
 	}()
+	if err := uncompressed(ctx); err != nil {
+		return err
+	}
 	done, err := s.admit(ctx, scope)
 	if err != nil {
 		return err
