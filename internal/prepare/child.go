@@ -84,7 +84,7 @@ func PredictPeak(m *yolo.Model) int64 {
 	if m.IsCheckpoint() {
 		n = 2*n + n/10
 	}
-	return 88<<20 + n*14/5
+	return 88<<20 + raceMemory + n*14/5
 }
 
 // virtualShare is what a child's data segment may exceed its resident memory by:

@@ -4,3 +4,6 @@ package prepare
 
 // raceEnabled tells whether this binary was built with the race detector.
 const raceEnabled = false
+
+// raceMemory is what the race detector takes: it is not built in.
+const raceMemory = 0

@@ -187,7 +187,7 @@ func TestBudgetTooSmallToPrepare(t *testing.T) {
 	if a.status != http.StatusServiceUnavailable {
 		t.Errorf("got %v, want 503", a)
 	}
-	contains(t, a.Error, "needs 93 MiB to be prepared", "budget 162 MiB", "lazyolo prepare model_0")
+	contains(t, a.Error, "needs 133 MiB to be prepared", "budget 162 MiB", "lazyolo prepare model_0")
 	if code, _, log := h.run(t, "prepare"); code != 0 {
 		t.Fatalf("prepare: %d\n%s", code, log)
 	}
@@ -221,13 +221,13 @@ func TestModelTooLargeToPrepareHoldsUpNoOther(t *testing.T) {
 	const padding = 60 << 20 // a field that readers skip
 	large := binary.AppendUvarint(append(demoModel(t), 0x7a), padding)
 	h.addModel(t, "a", append(large, make([]byte, padding)...))
-	s := start(t, h, "MAX_MEMORY_MB=270", "SAVE_ANNOTATED=off", "PREPARE=background")
+	s := start(t, h, "MAX_MEMORY_MB=310", "SAVE_ANNOTATED=off", "PREPARE=background")
 	waitFor(t, "the preparation of model_0", func() bool { return s.log.count("prepared model") > 0 })
 	a := s.post(t, picture("0", smallPicture(t)))
 	if a.status != http.StatusServiceUnavailable {
 		t.Errorf("got %v, want 503", a)
 	}
-	contains(t, a.Error, "to be prepared", "budget 270 MiB", "lazyolo prepare a")
+	contains(t, a.Error, "to be prepared", "budget 310 MiB", "lazyolo prepare a")
 }
 
 // A picture whose pixels take more than half of the budget is served where it fits
