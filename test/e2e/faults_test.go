@@ -237,7 +237,7 @@ func TestPictureLargerThanHalfTheBudget(t *testing.T) {
 	needORT(t)
 	h := newHome(t)
 	huge := plain(t, 5000) // 265 MB while it is decoded
-	for budget, status := range map[string]int{"250": http.StatusRequestEntityTooLarge, "450": http.StatusOK} {
+	for budget, status := range map[string]int{"280": http.StatusRequestEntityTooLarge, "480": http.StatusOK} {
 		s := start(t, h, "MAX_MEMORY_MB="+budget, "SAVE_ANNOTATED=off")
 		for range 2 {
 			a := s.post(t, picture("0", huge))
