@@ -67,6 +67,13 @@ type Model struct {
 	Bytes       int64          // size of Weights
 }
 
+// Folder is the name of m's folder, and head which head of it m is where that is not the
+// one that labels.yaml takes: an OtherHead's ID is "FOLDER/HEAD".
+func (m *Model) Folder() (folder, head string) {
+	folder, head, _ = strings.Cut(m.ID, "/")
+	return folder, head
+}
+
 // IsCheckpoint reports whether the weights are a PyTorch checkpoint (.pt), which is
 // converted before it is prepared. The name in labels.yaml says so: what a link
 // leads to may have any name.

@@ -45,10 +45,6 @@ func (s *server) watchModels(ctx context.Context) {
 func (s *server) changed(c catalog.Change) {
 	s.events.Changed(string(c.Kind), c.Model, c.Err)
 	switch c.Kind {
-	case catalog.Added:
-		for _, m := range heads(c.Model) {
-			s.pool.Admit(m)
-		}
 	case catalog.Removed:
 		for _, m := range heads(c.Model) {
 			s.pool.Remove(m)
@@ -61,10 +57,10 @@ func (s *server) changed(c catalog.Change) {
 			}
 			s.engine.Forget(old)
 		}
+		fallthrough
+	case catalog.Added:
 		for _, m := range heads(c.Model) {
-			if other(c.Old, m) == nil {
-				s.pool.Admit(m) // it may have been removed before
-			}
+			s.pool.Admit(m) // the model, or only this head of it, may have been removed before
 		}
 	}
 }

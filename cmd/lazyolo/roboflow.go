@@ -36,7 +36,7 @@ func (s *server) newRoboflow(painter *annotate.Painter, share *bodies.Share) (do
 	d, err := roboflow.New(s.telemetry.Watch(s.detector), s.models, s.pool, roboflow.Options{
 		Log: s.log, MaxBody: share.Largest(s.c.MaxBody),
 		UploadTimeout: s.c.UploadTimeout, RequestTimeout: s.c.RequestTimeout,
-		Claim:  func() roboflow.Claim { return share.Claim() },
+		Bodies: share,
 		Render: painter.Render, Version: buildVersion, Legacy: s.c.RoboflowLegacy, Reserved: firstSegments(), URLHosts: s.c.AllowURLInput,
 		Ready: func() bool { return len(s.unready()) == 0 },
 	})

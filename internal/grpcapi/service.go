@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"lazyolo/internal/bodies"
+	"lazyolo/internal/door"
 	"lazyolo/internal/oip"
 	"lazyolo/yolo"
 )
@@ -176,7 +177,7 @@ func (s *Server) fail(ctx context.Context, name string, stream grpc.ServerStream
 	code, level, id := yolo.CodeOf(err), slog.LevelDebug, ""
 	st := toStatus(err)
 	if oip.HasID(code) && st != err { // not gRPC's own
-		id, level = oip.NewID(), slog.LevelWarn
+		id, level = door.NewID(), slog.LevelWarn
 		st = status.Errorf(status.Code(st), "%s (id %s)", status.Convert(st).Message(), id)
 	}
 	var e *yolo.Error

@@ -3,12 +3,12 @@ package httpapi
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"time"
 
 	"lazyolo/internal/bodies"
+	"lazyolo/internal/door"
 	"lazyolo/yolo"
 )
 
@@ -24,7 +24,7 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, held *bodies.C
 	limit := s.maxBody()
 	if r.ContentLength > limit {
 		hangUp()
-		s.drain(r)
+		door.Drain(r, s.o.MaxBody)
 		return nil, s.tooLarge()
 	}
 	body, err := held.ReadAll(r.Context(), http.MaxBytesReader(w, r.Body, limit), r.ContentLength, limit)
@@ -41,7 +41,7 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, held *bodies.C
 	case errors.Is(err, bodies.ErrFull):
 		hangUp()
 		held.Release() // what follows is not kept
-		s.drain(r)
+		door.Drain(r, s.o.MaxBody)
 		return nil, err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		hangUp()
@@ -52,16 +52,6 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, held *bodies.C
 	}
 	hangUp()
 	return nil, &wireError{http.StatusBadRequest, detailBody{"There was an error parsing the body"}, err}
-}
-
-// drain throws away what a client still sends of a body that is too large: many
-// read no answer before they have sent all, and would see a reset connection.
-// The upload's time still counts, and it reads no more than twice the limit.
-func (s *server) drain(r *http.Request) {
-	if r.ContentLength > 2*s.o.MaxBody || r.Header.Get("Expect") != "" {
-		return
-	}
-	_, _ = io.CopyN(io.Discard, r.Body, 2*s.o.MaxBody) // the answer is the same however it ends
 }
 
 // maxBody is the size of the largest body: one that exceeds what all together

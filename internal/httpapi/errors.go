@@ -1,14 +1,13 @@
 package httpapi
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
 
+	"lazyolo/internal/door"
 	"lazyolo/yolo"
 )
 
@@ -94,16 +93,16 @@ func replyTo(err error, detect bool) reply {
 	case yolo.Overloaded:
 		return reply{http.StatusTooManyRequests, errorBody{Error: text}, max(retry, time.Second), slog.LevelDebug, ""}
 	case yolo.LoadFailed, yolo.Unavailable, yolo.NoRoom, yolo.TooBig:
-		return reply{http.StatusServiceUnavailable, errorBody{Error: text, ID: newID()}, retry, slog.LevelWarn, ""}
+		return reply{http.StatusServiceUnavailable, errorBody{Error: text, ID: door.NewID()}, retry, slog.LevelWarn, ""}
 	case yolo.Deadline:
-		return reply{http.StatusGatewayTimeout, errorBody{Error: text, ID: newID()}, retry, slog.LevelWarn, ""}
+		return reply{http.StatusGatewayTimeout, errorBody{Error: text, ID: door.NewID()}, retry, slog.LevelWarn, ""}
 	case yolo.Canceled:
 		return reply{statusClientGone, errorBody{Error: text}, 0, slog.LevelDebug, ""}
 	}
 	if detect {
 		return reply{http.StatusOK, errorBody{Error: "Inference failed"}, 0, slog.LevelError, ""}
 	}
-	return reply{http.StatusInternalServerError, errorBody{Error: "internal error", ID: newID()}, 0, slog.LevelError, ""}
+	return reply{http.StatusInternalServerError, errorBody{Error: "internal error", ID: door.NewID()}, 0, slog.LevelError, ""}
 }
 
 // ifDetect returns 200 on a detect route and the true status elsewhere.
@@ -137,11 +136,4 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error, detect 
 		s.o.Log.ErrorContext(r.Context(), "encode error answer", "error", err)
 		w.WriteHeader(http.StatusInternalServerError)
 	}
-}
-
-// newID returns a short random id that ties an answer to its log line.
-func newID() string {
-	var b [4]byte
-	rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"lazyolo/internal/door"
 )
 
 // maxName is the longest file name we make, in bytes: file systems take 255, and
@@ -26,7 +28,7 @@ func safeName(client string, image []byte) string {
 	name = strings.TrimLeftFunc(name, func(r rune) bool { return r == '.' || unicode.IsSpace(r) })
 	name = strings.TrimRightFunc(name, unicode.IsSpace)
 	if name == "" {
-		return "image-" + newID() + extension(image)
+		return "image-" + door.NewID() + extension(image)
 	}
 	if len(name) <= maxName {
 		return name

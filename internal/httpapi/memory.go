@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"lazyolo/yolo"
@@ -86,11 +85,11 @@ func newPreheat(m Memory) preheat {
 
 // numbered is the number of a model, with which head it is if it is the other one.
 func numbered(m *yolo.Model) string {
-	_, head, _ := strings.Cut(m.ID, "/")
-	if head == "" {
-		return strconv.Itoa(m.Index)
+	number := strconv.Itoa(m.Index)
+	if _, head := m.Folder(); head != "" {
+		number += "/" + head
 	}
-	return strconv.Itoa(m.Index) + "/" + head
+	return number
 }
 
 // ledgerMB is what is charged to the budget, by kind.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"lazyolo/internal/bodies"
+	"lazyolo/internal/door"
 	"lazyolo/yolo"
 )
 
@@ -74,11 +75,7 @@ func (d *Door) unread(w http.ResponseWriter, r *http.Request, err error, limit i
 	default:
 		err = &yolo.Error{Code: yolo.Invalid, Msg: "the body cannot be read", Err: err}
 	}
-	// Many clients read no answer before they have sent all, and would see a reset
-	// connection. The upload's time still counts.
-	if r.ContentLength <= 2*d.o.MaxBody && r.Header.Get("Expect") == "" {
-		_, _ = io.CopyN(io.Discard, r.Body, 2*d.o.MaxBody)
-	}
+	door.Drain(r, d.o.MaxBody)
 	return err
 }
 

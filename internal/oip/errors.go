@@ -1,8 +1,6 @@
 package oip
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 
 	"lazyolo/yolo"
@@ -21,13 +19,6 @@ func Message(err error) string {
 		return "the caller left"
 	}
 	return "internal error"
-}
-
-// NewID returns a short random id that ties an answer to its log line.
-func NewID() string {
-	var b [4]byte
-	rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
 }
 
 // HasID reports whether answers about such an error carry an id.

@@ -2,14 +2,13 @@ package oip
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
 
+	"lazyolo/internal/door"
 	"lazyolo/yolo"
 )
 
@@ -121,16 +120,13 @@ func (d *Door) model(name string, rest []string) (route, bool) {
 
 // ServeHTTP answers one call, logs it, and survives a panic in it.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rec := &recorder{ResponseWriter: w}
-	start := time.Now()
-	defer func() {
-		d.o.Log.LogAttrs(r.Context(), slog.LevelDebug, "request", slog.String("method", r.Method), slog.String("path", r.URL.Path),
-			slog.Int("status", rec.status), slog.Duration("took", time.Since(start)))
-	}()
-	defer d.recovered(rec, r)
-	if err := d.dispatch(rec, r); err != nil {
-		d.fail(rec, r, err)
-	}
+	door.Serve(w, r, d.o.Log, func(w *door.Recorder) {
+		if err := d.dispatch(w, r); err != nil {
+			d.fail(w, r, err)
+		}
+	}, func(w *door.Recorder, id string) {
+		writeJSON(w, http.StatusInternalServerError, errorBody{"internal error", id})
+	})
 }
 
 func (d *Door) dispatch(w http.ResponseWriter, r *http.Request) error {
@@ -171,8 +167,8 @@ type errorBody struct {
 }
 
 // fail answers and logs err.
-func (d *Door) fail(w *recorder, r *http.Request, err error) {
-	if w.status != 0 { // an answer has begun: the client must see that it is cut
+func (d *Door) fail(w *door.Recorder, r *http.Request, err error) {
+	if w.Status != 0 { // an answer has begun: the client must see that it is cut
 		panic(http.ErrAbortHandler)
 	}
 	var s statusError
@@ -182,7 +178,7 @@ func (d *Door) fail(w *recorder, r *http.Request, err error) {
 	}
 	code, body, level := yolo.CodeOf(err), errorBody{Error: Message(err)}, slog.LevelDebug
 	if HasID(code) {
-		body.ID, level = NewID(), slog.LevelWarn
+		body.ID, level = door.NewID(), slog.LevelWarn
 	}
 	d.o.Log.LogAttrs(r.Context(), level, "request failed", slog.String("path", r.URL.Path), slog.Int("status", statuses[code]),
 		slog.Any("error", err), slog.String("id", body.ID))
@@ -192,50 +188,6 @@ func (d *Door) fail(w *recorder, r *http.Request, err error) {
 	}
 	writeJSON(w, statuses[code], body)
 }
-
-// recovered turns a panic into a 500, or cuts an answer that has begun. It must be
-// deferred itself.
-func (d *Door) recovered(w *recorder, r *http.Request) {
-	v := recover()
-	if v == nil {
-		return
-	}
-	if v == http.ErrAbortHandler {
-		panic(v)
-	}
-	id := NewID()
-	d.o.Log.LogAttrs(r.Context(), slog.LevelError, "panic while serving", slog.String("path", r.URL.Path), slog.String("id", id),
-		slog.String("error", fmt.Sprint(v)), slog.String("stack", string(debug.Stack())))
-	if w.status != 0 {
-		panic(http.ErrAbortHandler)
-	}
-	writeJSON(w, http.StatusInternalServerError, errorBody{"internal error", id})
-}
-
-// A recorder remembers what was answered.
-type recorder struct {
-	http.ResponseWriter
-	status int // 0: nothing yet
-}
-
-// WriteHeader implements http.ResponseWriter.
-func (w *recorder) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Write implements http.ResponseWriter.
-func (w *recorder) Write(b []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	return w.ResponseWriter.Write(b)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // writeJSON answers with v; a client that has left is not an error.
 func writeJSON(w http.ResponseWriter, status int, v any) {

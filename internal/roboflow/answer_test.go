@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"lazyolo/internal/roboflow"
 	"lazyolo/yolo"
 )
 
@@ -193,5 +192,3 @@ func values(r yolo.Request) []any {
 	}
 	return []any{num(r.Conf), num(r.IoU), r.MaxDet, r.Classes, r.AgnosticNMS}
 }
-
-var _ roboflow.Claim = (*purse)(nil)

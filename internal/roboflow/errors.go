@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 	"time"
 
+	"lazyolo/internal/door"
 	"lazyolo/yolo"
 )
 
@@ -96,12 +96,12 @@ func publicText(err error) string {
 }
 
 // fail answers and logs err: the only place where either is done.
-func (d *Door) fail(w *recorder, r *http.Request, err error) {
+func (d *Door) fail(w http.ResponseWriter, r *http.Request, err error) {
 	a := replyTo(err)
 	body := errorBody{Message: a.text}
 	attrs := []slog.Attr{slog.String("path", r.URL.Path), slog.Int("status", a.status), slog.Any("error", err)}
 	if a.status >= http.StatusInternalServerError {
-		body.ID = newID()
+		body.ID = door.NewID()
 		attrs = append(attrs, slog.String("id", body.ID))
 	}
 	d.o.Log.LogAttrs(r.Context(), a.level, "request failed", attrs...)
@@ -110,49 +110,6 @@ func (d *Door) fail(w *recorder, r *http.Request, err error) {
 	}
 	_ = writeJSON(w, a.status, body) // two strings always encode
 }
-
-// recovered turns a panic into a 500, or cuts an answer that has begun. It must
-// be deferred itself.
-func (d *Door) recovered(w *recorder, r *http.Request) {
-	v := recover()
-	if v == nil {
-		return
-	}
-	if v == http.ErrAbortHandler { // net/http's own way to hang up
-		panic(v)
-	}
-	if w.status != 0 {
-		d.o.Log.LogAttrs(r.Context(), slog.LevelError, "panic while serving", slog.String("path", r.URL.Path),
-			slog.String("error", fmt.Sprint(v)), slog.String("stack", string(debug.Stack())))
-		panic(http.ErrAbortHandler)
-	}
-	d.fail(w, r, fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
-}
-
-// A recorder remembers what was answered.
-type recorder struct {
-	http.ResponseWriter
-	status int // 0: nothing yet
-}
-
-// WriteHeader implements http.ResponseWriter.
-func (w *recorder) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Write implements http.ResponseWriter.
-func (w *recorder) Write(b []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	return w.ResponseWriter.Write(b)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // writeJSON answers with v. An error means v cannot be encoded and nothing was
 // written; a client that has left is not an error.
@@ -178,6 +135,3 @@ func newUUID() string {
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
-
-// newID returns a short random id that ties an answer to its log line.
-func newID() string { return newUUID()[:8] }

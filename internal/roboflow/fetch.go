@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"lazyolo/internal/bodies"
 	"lazyolo/yolo"
 )
 
@@ -64,7 +65,7 @@ func newFetcher(hosts []string, most int64) (*fetcher, error) {
 
 // fetch returns what is at a URL. Its errors never name more of it than the host:
 // URLs of pictures often carry keys.
-func (f *fetcher) fetch(ctx context.Context, raw string, held Claim) ([]byte, error) {
+func (f *fetcher) fetch(ctx context.Context, raw string, held *bodies.Claim) ([]byte, error) {
 	u, port, err := f.check(raw)
 	if err != nil {
 		return nil, err
@@ -104,7 +105,7 @@ func (f *fetcher) fetch(ctx context.Context, raw string, held Claim) ([]byte, er
 }
 
 // read reads the answer's body.
-func (f *fetcher) read(ctx context.Context, host string, res *http.Response, held Claim) ([]byte, error) {
+func (f *fetcher) read(ctx context.Context, host string, res *http.Response, held *bodies.Claim) ([]byte, error) {
 	switch {
 	case res.StatusCode >= 300 && res.StatusCode < 400:
 		return nil, yolo.Errorf(yolo.Invalid, "%s redirects, which is not followed: send the URL it leads to", host)
@@ -113,11 +114,7 @@ func (f *fetcher) read(ctx context.Context, host string, res *http.Response, hel
 	case res.ContentLength > f.most:
 		return nil, f.tooLarge(host)
 	}
-	most := f.most + 1
-	if res.ContentLength >= 0 {
-		most = res.ContentLength + 1
-	}
-	b, err := gather(ctx, io.LimitReader(res.Body, f.most+1), most, held)
+	b, err := held.ReadAll(ctx, io.LimitReader(res.Body, f.most+1), res.ContentLength, f.most)
 	switch {
 	case err != nil && isOurs(err):
 		return nil, err

@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"lazyolo/internal/bodies"
 	"lazyolo/yolo"
 )
 
@@ -82,7 +83,7 @@ func TestFetchGoesToTheAddressThatWasLookedUp(t *testing.T) {
 		fmt.Fprint(w, "picture")
 	})
 	f := in.reach(t, 100, "pictures.example", "other.example:8080")
-	got, err := f.fetch(t.Context(), "http://Pictures.Example/a%20b.jpg?key=secret#part", unbound{})
+	got, err := f.fetch(t.Context(), "http://Pictures.Example/a%20b.jpg?key=secret#part", bodies.New(0).Claim())
 	if err != nil || string(got) != "picture" {
 		t.Fatalf("%q, %v", got, err)
 	}
@@ -107,13 +108,13 @@ func TestRebinding(t *testing.T) {
 		}
 		return addrs("127.0.0.1"), nil
 	}
-	if got, err := f.fetch(t.Context(), "http://rebind.example/", unbound{}); err != nil || string(got) != "picture" {
+	if got, err := f.fetch(t.Context(), "http://rebind.example/", bodies.New(0).Claim()); err != nil || string(got) != "picture" {
 		t.Fatalf("%q, %v", got, err)
 	}
 	if looks != 1 || fmt.Sprint(in.dialed) != "[93.184.215.14:80]" {
 		t.Errorf("%d looks, dialed %v", looks, in.dialed)
 	}
-	if _, err := f.fetch(t.Context(), "http://rebind.example/", unbound{}); err == nil || len(in.dialed) != 1 {
+	if _, err := f.fetch(t.Context(), "http://rebind.example/", bodies.New(0).Claim()); err == nil || len(in.dialed) != 1 {
 		t.Errorf("the second look leads here: %v, dialed %v", err, in.dialed)
 	}
 }
@@ -129,7 +130,7 @@ func TestAddressesThatAreNotPublic(t *testing.T) {
 		in := &internet{names: map[string][]netip.Addr{"a.example": addrs(bad), "b.example": addrs("93.184.215.14", bad)}}
 		f := in.reach(t, 100, "a.example", "b.example")
 		for _, host := range []string{"a.example", "b.example"} {
-			_, err := f.fetch(t.Context(), "http://"+host+"/", unbound{})
+			_, err := f.fetch(t.Context(), "http://"+host+"/", bodies.New(0).Claim())
 			if err == nil || !strings.Contains(err.Error(), "not public") || len(in.dialed) > 0 {
 				t.Errorf("%s at %s: %v, dialed %v", host, bad, err, in.dialed)
 			}
@@ -175,7 +176,7 @@ func TestURLsThatAreRefused(t *testing.T) {
 		"http://0x7f.1/":                                        "not fetched from",
 		"http://2130706433/":                                    "not fetched from",
 	} {
-		_, err := f.fetch(t.Context(), raw, unbound{})
+		_, err := f.fetch(t.Context(), raw, bodies.New(0).Claim())
 		if err == nil || !strings.Contains(err.Error(), want) || yolo.CodeOf(err) != yolo.Invalid {
 			t.Errorf("%.60q: %v, want %s", raw, err, want)
 		}
@@ -187,7 +188,7 @@ func TestURLsThatAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := off.fetch(t.Context(), "http://pictures.example/", unbound{}); err == nil || !strings.Contains(err.Error(), "ALLOW_URL_INPUT") {
+	if _, err := off.fetch(t.Context(), "http://pictures.example/", bodies.New(0).Claim()); err == nil || !strings.Contains(err.Error(), "ALLOW_URL_INPUT") {
 		t.Errorf("switched off: %v", err)
 	}
 }
@@ -216,7 +217,7 @@ func TestAnswersThatAreRefused(t *testing.T) {
 		"giant header": {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 1<<20)) }, yolo.Invalid, "could not be fetched"},
 	} {
 		in := &internet{names: map[string][]netip.Addr{"pictures.example": addrs("93.184.215.14")}, server: serveHTTP(t, tt.answer)}
-		_, err := in.reach(t, 100, "pictures.example").fetch(t.Context(), "http://pictures.example/a?key=secret", unbound{})
+		_, err := in.reach(t, 100, "pictures.example").fetch(t.Context(), "http://pictures.example/a?key=secret", bodies.New(0).Claim())
 		if err == nil || yolo.CodeOf(err) != tt.code || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -234,7 +235,7 @@ func TestCertificatesAreChecked(t *testing.T) {
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	in := &internet{names: map[string][]netip.Addr{"pictures.example": addrs("93.184.215.14")}, server: s.Listener.Addr().String()}
-	_, err := in.reach(t, 100, "pictures.example").fetch(t.Context(), "https://pictures.example/a", unbound{})
+	_, err := in.reach(t, 100, "pictures.example").fetch(t.Context(), "https://pictures.example/a", bodies.New(0).Claim())
 	if err == nil || !strings.Contains(err.Error(), "certificate") || asked || fmt.Sprint(in.dialed) != "[93.184.215.14:443]" {
 		t.Errorf("%v, asked %v, dialed %v", err, asked, in.dialed)
 	}
@@ -247,7 +248,7 @@ func TestFetchEndsInTime(t *testing.T) {
 		in := &internet{names: map[string][]netip.Addr{"slow.example": addrs("93.184.215.14")}}
 		f := in.reach(t, 100, "slow.example")
 		start := time.Now()
-		_, err := f.fetch(t.Context(), "http://slow.example/?key=secret", unbound{})
+		_, err := f.fetch(t.Context(), "http://slow.example/?key=secret", bodies.New(0).Claim())
 		if err == nil || !strings.Contains(err.Error(), "could not be fetched from slow.example within 10s") || strings.Contains(err.Error(), "secret") {
 			t.Error(err)
 		}
@@ -257,12 +258,12 @@ func TestFetchEndsInTime(t *testing.T) {
 		for range fetchMost {
 			f.slots <- struct{}{}
 		}
-		if _, err := f.fetch(t.Context(), "http://slow.example/", unbound{}); err == nil || len(in.dialed) != 1 {
+		if _, err := f.fetch(t.Context(), "http://slow.example/", bodies.New(0).Claim()); err == nil || len(in.dialed) != 1 {
 			t.Errorf("%v, dialed %v", err, in.dialed)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := f.fetch(ctx, "http://slow.example/", unbound{}); !errors.Is(err, context.Canceled) {
+		if _, err := f.fetch(ctx, "http://slow.example/", bodies.New(0).Claim()); !errors.Is(err, context.Canceled) {
 			t.Errorf("a client that left: %v", err)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"lazyolo/internal/bodies"
 	"lazyolo/yolo"
 )
 
@@ -41,7 +42,7 @@ func taskOf(m *yolo.Model) task {
 
 // infer answers POST /infer/*.
 func (d *Door) infer(w http.ResponseWriter, r *http.Request) error {
-	held := d.claim()
+	held := d.o.Bodies.Claim()
 	defer held.Release()
 	body, err := d.readBody(w, r, held)
 	if err != nil {
@@ -79,7 +80,7 @@ func wrongTask(m *yolo.Model, path string) error {
 }
 
 // look answers for every picture of a request, one after the other.
-func (d *Door) look(ctx context.Context, m *yolo.Model, a *ask, held Claim) ([]*inference, error) {
+func (d *Door) look(ctx context.Context, m *yolo.Model, a *ask, held *bodies.Claim) ([]*inference, error) {
 	classes, err := classesOf(m, a.only)
 	if err != nil {
 		return nil, err
@@ -109,7 +110,7 @@ func ofPicture(field string, err error) error {
 }
 
 // open returns the encoded picture: decoded from the body, or fetched.
-func (d *Door) open(ctx context.Context, p picture, held Claim) ([]byte, error) {
+func (d *Door) open(ctx context.Context, p picture, held *bodies.Claim) ([]byte, error) {
 	if p.url {
 		b, err := d.fetcher.fetch(ctx, string(p.value), held)
 		if err != nil {

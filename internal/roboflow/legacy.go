@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"lazyolo/internal/bodies"
 	"lazyolo/yolo"
 )
 
@@ -41,7 +42,7 @@ func (d *Door) legacy(w http.ResponseWriter, r *http.Request, m *yolo.Model, ver
 	if taskOf(m).path == "" {
 		return wrongTask(m, "")
 	}
-	held := d.claim()
+	held := d.o.Bodies.Claim()
 	defer held.Release()
 	body, err := d.readBody(w, r, held)
 	if err != nil {
@@ -84,7 +85,7 @@ func (d *Door) legacy(w http.ResponseWriter, r *http.Request, m *yolo.Model, ver
 
 // legacyPicture finds the picture: the query's URL, the form's file, as it is (raw),
 // or the body as base64.
-func legacyPicture(r *http.Request, q url.Values, body []byte, held Claim) (p picture, raw bool, err error) {
+func legacyPicture(r *http.Request, q url.Values, body []byte, held *bodies.Claim) (p picture, raw bool, err error) {
 	if at := q.Get("image"); at != "" {
 		return picture{field: "image", url: true, value: []byte(at)}, false, nil
 	}

@@ -111,7 +111,7 @@ func (d *Door) registered(also string) registryAnswer {
 	held := make(map[string]int64)
 	for _, s := range d.residents.Status() {
 		if inMemory(s) {
-			folder, _, _ := strings.Cut(s.Model.ID, "/") // of either head
+			folder, _ := s.Model.Folder() // of either head
 			held[folder] += s.Mapped + s.Private
 		}
 	}
@@ -149,7 +149,7 @@ func inMemory(s yolo.Status) bool { return s.State == yolo.Ready || s.State == y
 
 // modelAsked reads {"model_id": …} and finds the model.
 func (d *Door) modelAsked(w http.ResponseWriter, r *http.Request) (id string, m *yolo.Model, err error) {
-	held := d.claim()
+	held := d.o.Bodies.Claim()
 	defer held.Release()
 	body, err := d.readBody(w, r, held)
 	if err != nil {

@@ -20,6 +20,8 @@ import (
 	"strings"
 	"time"
 
+	"lazyolo/internal/bodies"
+	"lazyolo/internal/door"
 	"lazyolo/yolo"
 )
 
@@ -47,17 +49,6 @@ type Residents interface {
 	Status() []yolo.Status
 }
 
-// A Claim is what one request holds of the memory that the bodies of all requests,
-// and fetched pictures, have together, whichever door they came through. One
-// goroutine uses it.
-type Claim interface {
-	// Grow takes n bytes more, perhaps after a short wait. What there is no memory
-	// for is refused with Overloaded.
-	Grow(ctx context.Context, n int64) error
-	// Release gives everything back; it may be called again.
-	Release()
-}
-
 // Render writes the picture with r drawn onto it to w, encoded as name's ending
 // asks. It must not keep or change picture or r.
 type Render func(ctx context.Context, w io.Writer, name string, picture []byte, r *yolo.Result) error
@@ -67,9 +58,9 @@ type Options struct {
 	Log           *slog.Logger
 	MaxBody       int64         // bytes of one request body, and of one fetched picture
 	UploadTimeout time.Duration // for reading one request body
+	Bodies        *bodies.Share // memory for the bodies of all requests, at every door, and for fetched pictures
 
 	RequestTimeout time.Duration             // from the end of the upload to the answer; 0: none
-	Claim          func() Claim              // begins a request's claim; nil: bodies have no bound together
 	Render         Render                    // nil: pictures with predictions drawn on them are refused
 	Guard          func(*http.Request) error // whether a call may change what is in memory; nil: any may
 	Ready          func() bool               // whether requests should come here; nil: always
@@ -111,6 +102,7 @@ func New(d Detector, m Models, r Residents, o Options) (*Door, error) {
 		{o.Log != nil, "Options.Log"},
 		{o.MaxBody > 0, "a positive Options.MaxBody"},
 		{o.UploadTimeout > 0, "a positive Options.UploadTimeout"},
+		{o.Bodies != nil, "Options.Bodies"},
 		{o.RequestTimeout >= 0, "an Options.RequestTimeout that is not negative"},
 	} {
 		if !need.ok {
@@ -174,17 +166,13 @@ func (d *Door) Route(r *http.Request) string {
 
 // ServeHTTP implements http.Handler.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rec := &recorder{ResponseWriter: w}
-	start := time.Now()
-	defer func() {
-		d.o.Log.LogAttrs(r.Context(), slog.LevelDebug, "request",
-			slog.String("method", r.Method), slog.String("path", r.URL.Path),
-			slog.Int("status", rec.status), slog.Duration("took", time.Since(start)))
-	}()
-	defer d.recovered(rec, r)
-	if err := d.dispatch(rec, r); err != nil {
-		d.fail(rec, r, err)
-	}
+	door.Serve(w, r, d.o.Log, func(w *door.Recorder) {
+		if err := d.dispatch(w, r); err != nil {
+			d.fail(w, r, err)
+		}
+	}, func(w *door.Recorder, id string) {
+		_ = writeJSON(w, http.StatusInternalServerError, errorBody{Message: "internal error", ID: id}) // two strings always encode
+	})
 }
 
 func (d *Door) dispatch(w http.ResponseWriter, r *http.Request) error {

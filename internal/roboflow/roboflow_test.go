@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"lazyolo/internal/bodies"
 	"lazyolo/internal/roboflow"
 	"lazyolo/yolo"
 )
@@ -69,7 +70,7 @@ func models() *shelf {
 }
 
 func options() roboflow.Options {
-	return roboflow.Options{Log: slog.New(slog.DiscardHandler), MaxBody: 1 << 20, UploadTimeout: time.Minute}
+	return roboflow.Options{Log: slog.New(slog.DiscardHandler), MaxBody: 1 << 20, UploadTimeout: time.Minute, Bodies: bodies.New(0)}
 }
 
 func newDoor(t testing.TB, d detectFunc, s *shelf, o roboflow.Options) *roboflow.Door {
@@ -103,6 +104,7 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 	for want, o := range map[string]func(*roboflow.Options){
 		"Options.Log":            func(o *roboflow.Options) { o.Log = nil },
 		"Options.MaxBody":        func(o *roboflow.Options) { o.MaxBody = 0 },
+		"Options.Bodies":         func(o *roboflow.Options) { o.Bodies = nil },
 		"Options.UploadTimeout":  func(o *roboflow.Options) { o.UploadTimeout = 0 },
 		"Options.RequestTimeout": func(o *roboflow.Options) { o.RequestTimeout = -1 },
 		"Options.URLHosts":       func(o *roboflow.Options) { o.URLHosts = []string{"http://a"} },
@@ -470,42 +472,42 @@ func TestGuardStopsChanges(t *testing.T) {
 	}
 }
 
-// A purse is a Claim that counts, and has only so much.
-type purse struct{ held, most, peak int64 }
-
-func (p *purse) Grow(_ context.Context, n int64) error {
-	if p.held+n > p.most {
-		return &yolo.Error{Code: yolo.Overloaded, Msg: "full", Retry: time.Second}
-	}
-	p.held += n
-	p.peak = max(p.peak, p.held)
-	return nil
+// has reports whether n bytes of a share are free now.
+func has(share *bodies.Share, n int64) bool {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // it does not wait for them
+	c := share.Claim()
+	defer c.Release()
+	return c.Grow(ctx, n) == nil
 }
-
-func (p *purse) Release() { p.held = 0 }
 
 // TestBodiesAreBoundAndPaidFor claims memory before it is used and gives it back.
 func TestBodiesAreBoundAndPaidFor(t *testing.T) {
-	p := &purse{most: 2 << 20}
-	o := options()
-	o.Claim = func() roboflow.Claim { return p }
-	door := newDoor(t, nothing, models(), o)
+	const room = 2 << 20
 	large := request("boxes", `"x":"`+strings.Repeat("y", 900<<10)+`"`)
-	if w := ask(door, "POST", "/infer/object_detection", large); w.Code != 200 || p.held != 0 || p.peak < int64(len(large)) {
-		t.Error(w.Code, w.Body, *p)
+	o := options()
+	o.Bodies = bodies.New(room)
+	held := false
+	door := newDoor(t, func(ctx context.Context, r yolo.Request) (*yolo.Result, error) {
+		held = !has(o.Bodies, room-int64(len(large))+1)
+		return nothing(ctx, r)
+	}, models(), o)
+	if w := ask(door, "POST", "/infer/object_detection", large); w.Code != 200 || !held || !has(o.Bodies, room) {
+		t.Error(w.Code, w.Body, held)
 	}
 	tooLarge := request("boxes", `"x":"`+strings.Repeat("y", 1<<20)+`"`)
-	if w := ask(door, "POST", "/infer/object_detection", tooLarge); w.Code != 413 || !strings.Contains(w.Body.String(), "larger than 1048576 bytes (MAX_BODY_MB)") || p.held != 0 {
-		t.Error(w.Code, w.Body, *p)
+	if w := ask(door, "POST", "/infer/object_detection", tooLarge); w.Code != 413 || !strings.Contains(w.Body.String(), "larger than 1048576 bytes (MAX_BODY_MB)") || !has(o.Bodies, room) {
+		t.Error(w.Code, w.Body)
 	}
 	streamed := httptest.NewRequest("POST", "/infer/object_detection", io.MultiReader(strings.NewReader(tooLarge))) // of no length
 	w := httptest.NewRecorder()
 	if door.ServeHTTP(w, streamed); w.Code != 413 {
 		t.Error(w.Code, w.Body)
 	}
-	p.most = 100 << 10
-	if w := ask(door, "POST", "/infer/object_detection", large); w.Code != 429 || w.Header().Get("Retry-After") != "1" || p.held != 0 {
-		t.Error(w.Code, w.Body, *p)
+	o.Bodies = bodies.New(100 << 10)
+	door = newDoor(t, nothing, models(), o)
+	if w := ask(door, "POST", "/infer/object_detection", large); w.Code != 429 || w.Header().Get("Retry-After") != "1" || !has(o.Bodies, 100<<10) {
+		t.Error(w.Code, w.Body)
 	}
 }
 

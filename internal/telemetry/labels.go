@@ -49,7 +49,7 @@ func (l *labels) of(s string) string {
 
 // folder is the folder of a model: both heads of a checkpoint share it.
 func folder(m *yolo.Model) string {
-	id, _, _ := strings.Cut(m.ID, "/")
+	id, _ := m.Folder()
 	return id
 }
 

@@ -12,6 +12,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+
+	"lazyolo/internal/door"
 )
 
 // The headers of a request and its answer, as gRPC spells them too.
@@ -130,40 +132,18 @@ func (t *Telemetry) Answer(ctx context.Context, set func(name, value string)) {
 // which of its routes, "" for none.
 func (t *Telemetry) Handler(next http.Handler, route func(*http.Request) (door, route string)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		door, path := route(r)
-		ctx, end := t.Begin(r.Context(), door, path, method(r.Method), r.Header.Get)
+		name, path := route(r)
+		ctx, end := t.Begin(r.Context(), name, path, method(r.Method), r.Header.Get)
 		t.Answer(ctx, w.Header().Set)
-		rec := &recorder{ResponseWriter: w}
+		rec := &door.Recorder{ResponseWriter: w}
 		code := aborted
 		defer func() { end(code) }()
 		next.ServeHTTP(rec, r.WithContext(ctx))
-		code = strconv.Itoa(rec.answered())
+		if rec.Status < http.StatusOK { // as net/http sends it where none was set
+			rec.Status = http.StatusOK
+		}
+		code = strconv.Itoa(rec.Status)
 	})
-}
-
-// A recorder remembers the status of an answer.
-type recorder struct {
-	http.ResponseWriter
-	status int
-}
-
-// WriteHeader implements http.ResponseWriter.
-func (w *recorder) WriteHeader(status int) {
-	if w.status < 200 { // not an informational one
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// answered is the status, as net/http sends it where none was set.
-func (w *recorder) answered() int {
-	if w.status < 200 {
-		return http.StatusOK
-	}
-	return w.status
 }
 
 // A carrier reads headers for a propagator.

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"lazyolo/yolo"
 )
 
 // Values are the elements of a tensor, read where they lie in the file.
@@ -56,7 +58,7 @@ func (v *Values) convert(dst []float32, from int64) {
 	switch v.tensor.DType() {
 	case Float16:
 		for i := range dst {
-			dst[i] = halfToFloat(le.Uint16(b[2*i:]))
+			dst[i] = yolo.HalfToFloat(le.Uint16(b[2*i:]))
 		}
 	case BFloat16:
 		for i := range dst {
@@ -91,18 +93,4 @@ func (v *Values) convert(dst []float32, from int64) {
 			dst[i] = float32(b[i])
 		}
 	}
-}
-
-// halfToFloat converts an IEEE 754 binary16 to float32, exactly.
-func halfToFloat(h uint16) float32 {
-	sign := uint32(h&0x8000) << 16
-	exp, frac := uint32(h>>10)&0x1f, uint32(h&0x3ff)
-	switch exp {
-	case 0: // zero or subnormal: frac * 2^-24
-		f := float32(frac) * (1.0 / (1 << 24))
-		return math.Float32frombits(math.Float32bits(f) | sign)
-	case 0x1f: // infinity or NaN
-		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
-	}
-	return math.Float32frombits(sign | (exp+127-15)<<23 | frac<<13)
 }
