@@ -4,6 +4,13 @@ import (
 	"cmp"
 	"net/http"
 
+	"lazyolo/internal/annotate"
+	"lazyolo/internal/bodies"
+	"lazyolo/internal/config"
+	"lazyolo/internal/detect"
+	"lazyolo/internal/httpapi"
+	"lazyolo/internal/imaging"
+	"lazyolo/internal/turbojpeg"
 	"lazyolo/yolo"
 )
 
@@ -42,4 +49,49 @@ func (ds doors) route(r *http.Request) (name, route string) {
 		return name, ""
 	}
 	return name, d.route(r)
+}
+
+// openDoors makes the detector and every door to it, behind the guard and telemetry.
+func (s *server) openDoors() error {
+	c := s.c
+	o := httpapi.Options{
+		Log: s.log, MaxBody: c.MaxBody, UploadTimeout: c.UploadTimeout, RequestTimeout: c.RequestTimeout,
+		ModelVersion: c.ModelVersion, CacheDisabled: c.LRUCache != nil && !*c.LRUCache,
+		MemoryCheckInterval: c.MemoryCheckInterval, Health: s.health, Memory: s.memory,
+		Residents: s.pool, Events: s.events, Bodies: bodies.New(bodyShare(c, s.ledger.Budget())), Origin: allowedOrigin(c), Metrics: true,
+	}
+	pictures := &imaging.Codec{MaxPixels: c.MaxPixels, JPEG: &turbojpeg.Library{Buffers: s.engine.Store()}, Fast: c.Decode == config.DecodeFast,
+		Buffers: s.engine.Store()}
+	painter := annotate.NewPainter(pictures, concurrency(c), s.room)
+	o.Render = painter.Render
+	if c.SaveAnnotated {
+		var err error
+		s.annotate, err = annotate.New(annotate.Options{Dir: c.OutputPath, Painter: painter, Log: s.log,
+			MaxBytes: pictureShare(s.ledger.Budget())})
+		if err != nil {
+			return hinted{err, "set OUTPUT_IMG_BASE_PATH to a writable folder, or SAVE_ANNOTATED=off"}
+		}
+		o.Annotate = s.annotate
+	}
+	s.detector = detect.New(s.models, s.pool, detect.Options{
+		Conf: float64(c.ConfThres), IoU: float64(c.IoUThres), Pictures: pictures, Buffers: s.engine.Store(), Known: s.signature,
+	})
+	old, err := httpapi.New(s.telemetry.Watch(s.detector), served{s.models, s.pool}, o)
+	if err != nil {
+		return err
+	}
+	rf, err := s.newRoboflow(painter, o.Bodies)
+	if err != nil {
+		return err
+	}
+	standard, err := s.standardDoors(o.Bodies)
+	if err != nil {
+		return err
+	}
+	s.metrics = s.telemetry.Metrics()
+	s.doors = doors{s.operations(), standard, rf, {Handler: old, name: "old", scope: old.Scope, route: old.Route}}
+	s.http = s.newHTTP(s.doors, s.doors.scope, s.conns)
+	s.http.Handler = s.telemetry.Handler(s.http.Handler, s.doors.route) // what the guard refuses counts too
+	s.http.RegisterOnShutdown(s.events.Close)
+	return nil
 }

@@ -19,21 +19,18 @@ import (
 
 	"lazyolo/internal/access"
 	"lazyolo/internal/annotate"
-	"lazyolo/internal/bodies"
 	"lazyolo/internal/catalog"
 	"lazyolo/internal/config"
 	"lazyolo/internal/detect"
 	"lazyolo/internal/engine"
 	"lazyolo/internal/grpcapi"
 	"lazyolo/internal/httpapi"
-	"lazyolo/internal/imaging"
 	"lazyolo/internal/ledger"
 	"lazyolo/internal/machine"
 	"lazyolo/internal/pool"
 	"lazyolo/internal/prepare"
 	"lazyolo/internal/simulate"
 	"lazyolo/internal/telemetry"
-	"lazyolo/internal/turbojpeg"
 	"lazyolo/internal/usage"
 	"lazyolo/yolo"
 )
@@ -139,45 +136,7 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 	if s.pool, err = s.newPool(s.events); err != nil {
 		return nil, err
 	}
-	o := httpapi.Options{
-		Log: log, MaxBody: c.MaxBody, UploadTimeout: c.UploadTimeout, RequestTimeout: c.RequestTimeout,
-		ModelVersion: c.ModelVersion, CacheDisabled: c.LRUCache != nil && !*c.LRUCache,
-		MemoryCheckInterval: c.MemoryCheckInterval, Health: s.health, Memory: s.memory,
-		Residents: s.pool, Events: s.events, Bodies: bodies.New(bodyShare(c, s.ledger.Budget())), Origin: allowedOrigin(c), Metrics: true,
-	}
-	pictures := &imaging.Codec{MaxPixels: c.MaxPixels, JPEG: &turbojpeg.Library{Buffers: s.engine.Store()}, Fast: c.Decode == config.DecodeFast,
-		Buffers: s.engine.Store()}
-	painter := annotate.NewPainter(pictures, concurrency(c), s.room)
-	o.Render = painter.Render
-	if c.SaveAnnotated {
-		s.annotate, err = annotate.New(annotate.Options{Dir: c.OutputPath, Painter: painter, Log: log,
-			MaxBytes: pictureShare(s.ledger.Budget())})
-		if err != nil {
-			return nil, hinted{err, "set OUTPUT_IMG_BASE_PATH to a writable folder, or SAVE_ANNOTATED=off"}
-		}
-		o.Annotate = s.annotate
-	}
-	s.detector = detect.New(s.models, s.pool, detect.Options{
-		Conf: float64(c.ConfThres), IoU: float64(c.IoUThres), Pictures: pictures, Buffers: s.engine.Store(), Known: s.signature,
-	})
-	old, err := httpapi.New(s.telemetry.Watch(s.detector), served{s.models, s.pool}, o)
-	if err != nil {
-		return nil, err
-	}
-	rf, err := s.newRoboflow(painter, o.Bodies)
-	if err != nil {
-		return nil, err
-	}
-	standard, err := s.standardDoors(o.Bodies)
-	if err != nil {
-		return nil, err
-	}
-	s.metrics = s.telemetry.Metrics()
-	s.doors = doors{s.operations(), standard, rf, {Handler: old, name: "old", scope: old.Scope, route: old.Route}}
-	s.http = s.newHTTP(s.doors, s.doors.scope, s.conns)
-	s.http.Handler = s.telemetry.Handler(s.http.Handler, s.doors.route) // what the guard refuses counts too
-	s.http.RegisterOnShutdown(s.events.Close)
-	return s, nil
+	return s, s.openDoors()
 }
 
 // newPool makes the pool over the engine, within the ledger's budget.
@@ -261,15 +220,7 @@ func (s *server) run(ctx context.Context, out sys) error {
 	defer cancel()
 	var background sync.WaitGroup
 	defer background.Wait()
-	background.Go(func() { s.warmUp(ctx) })
-	background.Go(func() { s.watchLimit(ctx) })
-	background.Go(func() { s.watchModels(ctx) })
-	background.Go(func() { s.watchReloads(ctx, reloads) })
-	background.Go(func() { s.usage.Keep(ctx, s.pool.Status) })
-	if s.c.Preheat == config.PreheatAuto {
-		background.Go(func() { s.usage.Preheat(ctx, s.loadAhead) })
-	}
-	background.Go(func() { s.watchAccess(ctx) })
+	s.goOn(ctx, &background, reloads)
 	if serveAdmin != nil {
 		background.Go(func() {
 			if err := serveAdmin(); err != nil {
@@ -301,6 +252,19 @@ func (s *server) run(ctx context.Context, out sys) error {
 		s.log.Warn("remember how models were used", "err", err)
 	}
 	return s.drain(signals)
+}
+
+// goOn starts what goes on beside the requests until ctx ends.
+func (s *server) goOn(ctx context.Context, background *sync.WaitGroup, reloads <-chan os.Signal) {
+	background.Go(func() { s.warmUp(ctx) })
+	background.Go(func() { s.watchLimit(ctx) })
+	background.Go(func() { s.watchModels(ctx) })
+	background.Go(func() { s.watchReloads(ctx, reloads) })
+	background.Go(func() { s.watchAccess(ctx) })
+	background.Go(func() { s.usage.Keep(ctx, s.pool.Status) })
+	if s.c.Preheat == config.PreheatAuto {
+		background.Go(func() { s.usage.Preheat(ctx, s.loadAhead) })
+	}
 }
 
 // linger takes requests for SHUTDOWN_GRACE more, while /readyz sends new ones elsewhere.

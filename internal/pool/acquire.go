@@ -147,13 +147,19 @@ func (p *Pool) joinLocked(e *entry) (*waiter, error) {
 	}
 	p.refusing = p.refusing && p.waiting > p.o.MaxQueue/2
 	p.yieldLocked(e)
-	w := &waiter{since: time.Now(), done: make(chan error, 1)}
-	e.waiters = append(e.waiters, w)
-	p.waiting++
+	w := p.addWaiterLocked(e, false)
 	if e.state == yolo.Unloaded {
 		p.enqueueLocked(e)
 	}
 	return w, nil
+}
+
+// addWaiterLocked has somebody wait for e; absent: for no answer.
+func (p *Pool) addWaiterLocked(e *entry, absent bool) *waiter {
+	w := &waiter{since: time.Now(), done: make(chan error, 1), absent: absent}
+	e.waiters = append(e.waiters, w)
+	p.waiting++
+	return w
 }
 
 func errOverloaded() error {

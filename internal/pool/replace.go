@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"lazyolo/yolo"
 )
@@ -97,10 +96,8 @@ func (p *Pool) successorLocked(e *entry, to revision) (*entry, *waiter, error) {
 // gets the answer.
 func (p *Pool) lineUpLocked(n *entry) *waiter {
 	p.keyLocked(n)
-	w := &waiter{since: time.Now(), done: make(chan error, 1), absent: true}
-	n.waiters = []*waiter{w}
+	w := p.addWaiterLocked(n, true)
 	n.state = yolo.Queued
-	p.waiting++
 	p.yieldLocked(n)
 	p.loads = append(p.loads, n)
 	p.scheduleLocked()
@@ -210,8 +207,7 @@ func (p *Pool) fallBackLocked(e *entry, err error) {
 	p.answerLocked(e, err)
 	e.waiters = slices.DeleteFunc(waiters, func(w *waiter) bool { return w.absent })
 	if e.pinned && len(e.waiters) == 0 { // it was in memory and is to stay there
-		p.waiting++
-		e.waiters = []*waiter{{since: time.Now(), done: make(chan error, 1), absent: true}}
+		p.addWaiterLocked(e, true)
 	}
 	p.againLocked(e)
 }
