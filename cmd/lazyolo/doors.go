@@ -76,15 +76,16 @@ func (s *server) openDoors() error {
 	s.detector = detect.New(s.models, s.pool, detect.Options{
 		Conf: float64(c.ConfThres), IoU: float64(c.IoUThres), Pictures: pictures, Buffers: s.engine.Store(), Known: s.signature,
 	})
-	old, err := httpapi.New(s.telemetry.Watch(s.detector), served{s.models, s.pool}, o)
+	seen := watched{s.detector, s.telemetry.Watch(s.detector)}
+	old, err := httpapi.New(seen, served{s.models, s.pool}, o)
 	if err != nil {
 		return err
 	}
-	rf, err := s.newRoboflow(painter, o.Bodies)
+	rf, err := s.newRoboflow(seen, painter, o.Bodies)
 	if err != nil {
 		return err
 	}
-	standard, err := s.standardDoors(o.Bodies)
+	standard, err := s.standardDoors(seen, o.Bodies)
 	if err != nil {
 		return err
 	}

@@ -32,8 +32,8 @@ func reservedNames(c *config.Config) []string {
 }
 
 // newRoboflow makes the door of the Roboflow dialect.
-func (s *server) newRoboflow(painter *annotate.Painter, share *bodies.Share) (door, error) {
-	d, err := roboflow.New(s.telemetry.Watch(s.detector), s.models, s.pool, roboflow.Options{
+func (s *server) newRoboflow(seen watched, painter *annotate.Painter, share *bodies.Share) (door, error) {
+	d, err := roboflow.New(seen, s.models, s.pool, roboflow.Options{
 		Log: s.log, MaxBody: share.Largest(s.c.MaxBody),
 		UploadTimeout: s.c.UploadTimeout, RequestTimeout: s.c.RequestTimeout,
 		Bodies: share,

@@ -20,8 +20,8 @@ import (
 
 // standardDoors makes the Open Inference Protocol's doors: REST, and gRPC where it has
 // a port.
-func (s *server) standardDoors(share *bodies.Share) (door, error) {
-	core, err := oip.NewCore(watched{s.detector, s.telemetry}, s.models, s.pool, oip.Options{
+func (s *server) standardDoors(d watched, share *bodies.Share) (door, error) {
+	core, err := oip.NewCore(d, s.models, s.pool, oip.Options{
 		Version: buildVersion, Bodies: share, Answer: httpapi.Answer, RequestTimeout: s.c.RequestTimeout,
 		Ready: func() bool { return len(s.unready()) == 0 },
 	})
@@ -50,12 +50,12 @@ func (s *server) standardDoors(share *bodies.Share) (door, error) {
 // watched is the detector, whose calls telemetry hears of.
 type watched struct {
 	*detect.Detector
-	telemetry *telemetry.Telemetry
+	telemetry *telemetry.Watched
 }
 
-// Detect implements oip.Detector.
+// Detect implements the Detector of every door.
 func (w watched) Detect(ctx context.Context, r yolo.Request) (*yolo.Result, error) {
-	return w.telemetry.Watch(w.Detector).Detect(ctx, r)
+	return w.telemetry.Detect(ctx, r)
 }
 
 // Infer implements oip.Detector.

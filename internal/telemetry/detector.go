@@ -38,8 +38,8 @@ func (w *Watched) Detect(ctx context.Context, r yolo.Request) (*yolo.Result, err
 }
 
 // Infer counts and traces an inference of tensors, which run does.
-func (t *Telemetry) Infer(ctx context.Context, model string, run func(context.Context) error) error {
-	ctx, c := t.call(ctx, "infer", model)
+func (w *Watched) Infer(ctx context.Context, model string, run func(context.Context) error) error {
+	ctx, c := w.t.call(ctx, "infer", model)
 	err := run(ctx)
 	c.end(yolo.Took{}, false, err)
 	return err
