@@ -77,8 +77,9 @@ func (e *childError) public() string {
 }
 
 // PredictPeak predicts the resident memory of the child that prepares m: measured
-// 97 MB for 13 MB of weights and 341 MB for 104 MB, and 10 (with the race detector 16) more since the program has
-// the code of gRPC and OpenTelemetry. A checkpoint's weights become twice as large. It may prove too little for graphs of another kind.
+// 97 MB for 13 MB of weights and 341 MB for 104 MB, and 10 more since the program has the
+// code of gRPC and OpenTelemetry. A checkpoint's weights become twice as large. It may prove
+// too little for graphs of another kind.
 func PredictPeak(m *yolo.Model) int64 {
 	n := m.Bytes
 	if m.IsCheckpoint() {
