@@ -358,6 +358,7 @@ func (s *server) prepareAll(ctx context.Context) {
 func (s *server) tellPrepared(ctx context.Context, m *yolo.Model, err error) {
 	switch {
 	case errors.Is(err, prepare.ErrTakenOver) || ctx.Err() != nil:
+	case errors.Is(err, prepare.ErrNotPrepared): // nothing would keep it, as the cache has told
 	case err != nil:
 		s.log.Warn("cannot prepare model ahead of its use", "model", m.ID, "err", err)
 	default:

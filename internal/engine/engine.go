@@ -131,9 +131,8 @@ func (e *Engine) Cost(m *yolo.Model) (pool.Cost, bool) { return e.cost(m, e.cach
 func (e *Engine) Known(m *yolo.Model) (pool.Cost, bool) { return e.cost(m, e.cache.Known) }
 
 func (e *Engine) cost(m *yolo.Model, find func(*yolo.Model) (prepare.Info, bool)) (pool.Cost, bool) {
-	key := revisionKey(m)
 	e.mu.Lock()
-	k, ok := e.known[key]
+	k, ok := e.known[revisionKey(m)]
 	e.mu.Unlock()
 	if ok {
 		return k.cost, true
@@ -142,8 +141,14 @@ func (e *Engine) cost(m *yolo.Model, find func(*yolo.Model) (prepare.Info, bool)
 	if !ok {
 		return pool.Cost{}, false
 	}
+	return e.learn(m, info), true
+}
+
+// learn remembers what a prepared revision costs, and of which weights it was made. One
+// that cannot serve costs nothing: Open refuses it, and no other model need make room.
+func (e *Engine) learn(m *yolo.Model, info prepare.Info) pool.Cost {
 	if e.check(m, info) != nil {
-		return pool.Cost{}, true // Open refuses it: no other model need make room
+		return pool.Cost{}
 	}
 	c := costOf(info.Sizes, e.o.Threads)
 	if e.o.Ran != nil {
@@ -151,8 +156,8 @@ func (e *Engine) cost(m *yolo.Model, find func(*yolo.Model) (prepare.Info, bool)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.known[key] = known{c, info.Digest}
-	return c, true
+	e.known[revisionKey(m)] = known{c, info.Digest}
+	return c
 }
 
 // A known is what is remembered of a revision: what it costs, and which weights it was
@@ -221,6 +226,7 @@ func (e *Engine) Prepare(ctx context.Context, m *yolo.Model, memory int64, specu
 	if err != nil {
 		return err
 	}
+	e.learn(m, f.Info) // its file may be another before anybody asks for it
 	return f.Unmap()
 }
 

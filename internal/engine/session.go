@@ -92,9 +92,9 @@ func (s *session) Close() error {
 
 // Cool implements pool.Session: the kernel takes the pages of the mapping away,
 // which is safe even beside a run; touching one brings it back from the file. Other
-// systems than Linux keep the pages.
+// systems than Linux keep the pages, and so does a file that is nowhere but in memory.
 func (s *session) Cool() error {
-	if runtime.GOOS != "linux" {
+	if runtime.GOOS != "linux" || s.file.InMemory {
 		return errors.ErrUnsupported
 	}
 	return unix.Madvise(s.file.Data, unix.MADV_DONTNEED)

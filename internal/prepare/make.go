@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -100,7 +101,7 @@ func (c *Cache) fly(ctx context.Context, f *flight, j job) (err error) {
 
 // ready reports whether entry k exists and can be used.
 func (c *Cache) ready(k string) bool {
-	f, err := c.open(k)
+	f, err := c.open(k, false)
 	return err == nil && f.Unmap() == nil
 }
 
@@ -122,10 +123,7 @@ func (c *Cache) produce(ctx context.Context, j job) (Info, error) {
 	if err != nil {
 		return Info{}, errors.Join(err, f.Close())
 	}
-	c.mu.Lock()
-	c.anon[j.key] = &anonymous{f, info}
-	c.mu.Unlock()
-	return info, nil
+	return info, c.keep(&anonymous{j.key, f, info})
 }
 
 // errFolder marks failures that lie in the cache folder.
@@ -148,6 +146,9 @@ func (c *Cache) produceEntry(ctx context.Context, j job) (Info, error) {
 	if err := d.publish(j.key, info); err != nil {
 		return Info{}, fmt.Errorf("%w: %w", errFolder, errors.Join(err, c.store.remove(d.name)))
 	}
+	c.mu.Lock()
+	c.warned = false // what was wrong is over
+	c.mu.Unlock()
 	c.trim(j.key)
 	return info, nil
 }
@@ -275,14 +276,57 @@ func (c *Cache) refused(identity string) error {
 	return nil
 }
 
-// An anonymous is a prepared model that lies in no folder; it lives as long as
-// the process.
+// An anonymous is a prepared model that lies in no folder but in memory, until who loads
+// it takes it.
 type anonymous struct {
+	key  string
 	file *os.File
 	info Info
 }
 
-func (a *anonymous) open() (*File, error) { return mapFile(a.file, a.info) }
+// keep holds a until it is taken, in the place of the one before: at most one prepared
+// file is in memory beside those of open models, which count as theirs.
+func (c *Cache) keep(a *anonymous) error {
+	c.mu.Lock()
+	before := c.anon
+	c.anon = a
+	c.mu.Unlock()
+	if before == nil {
+		return nil
+	}
+	return before.file.Close()
+}
+
+// anonymous is the file in memory of key k; nil: there is none. Who takes it owns it.
+func (c *Cache) anonymous(k string, take bool) *anonymous {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a := c.anon
+	if a == nil || a.key != k {
+		return nil
+	}
+	if take {
+		c.anon = nil
+	}
+	return a
+}
+
+// openAnonymous maps the file in memory of key k; errors are those of a missing file too.
+// Its memory is free when it was taken and unmapped.
+func (c *Cache) openAnonymous(k string, take bool) (*File, error) {
+	a := c.anonymous(k, take)
+	if a == nil {
+		return nil, fs.ErrNotExist
+	}
+	f, err := mapFile(a.file, a.info)
+	if take {
+		err = errors.Join(err, a.file.Close()) // the mapping holds it
+	}
+	if f != nil {
+		f.InMemory = true
+	}
+	return f, err
+}
 
 // limitedBuffer keeps the first bytes written to it and drops the rest.
 type limitedBuffer struct {

@@ -16,7 +16,8 @@
 // features and the options used. Entries are written aside, synced and renamed
 // into place; the first wins, so several servers may share the folder. They are
 // never changed in place, only unlinked. Where the folder cannot be written, the
-// child prepares into an anonymous file instead; there is no second way to load.
+// child prepares into an anonymous file instead, which lives until its model is closed;
+// there is no second way to load.
 package prepare
 
 import (
@@ -74,8 +75,9 @@ type Info struct {
 // and is valid until Unmap, which must be called once.
 type File struct {
 	Info
-	Data  []byte
-	Unmap func() error
+	Data     []byte
+	Unmap    func() error
+	InMemory bool // it has no folder: its pages are free when it is unmapped, and not before
 }
 
 // A Cache prepares models and keeps what came of it. Its methods may be called
@@ -86,13 +88,13 @@ type Cache struct {
 	digests *digests
 
 	mu       sync.Mutex
-	flights  map[string]*flight    // preparations under way, by key
-	wrong    map[string]*verdict   // weights that could not be prepared, by identity
-	anon     map[string]*anonymous // prepared without a folder, by key
-	verified map[string]fileID     // entries whose checksum this process has checked, by key
-	beyond   map[string]bool       // damaged entries that cannot be removed, by key
-	children map[int]struct{}      // preparing processes, by id
-	warned   bool                  // that the folder cannot be written
+	flights  map[string]*flight  // preparations under way, by key
+	wrong    map[string]*verdict // weights that could not be prepared, by identity
+	anon     *anonymous          // prepared without a folder and not taken yet
+	verified map[string]fileID   // entries whose checksum this process has checked, by key
+	beyond   map[string]bool     // damaged entries that cannot be removed, by key
+	children map[int]struct{}    // preparing processes, by id
+	warned   bool                // that the folder cannot be written
 
 	urgent  sync.Mutex // one preparation somebody waits for at a time
 	reading sync.Mutex // one file at a time is read for its digest alone
@@ -109,7 +111,6 @@ func Open(o Options) (*Cache, error) {
 		o:        o,
 		flights:  make(map[string]*flight),
 		wrong:    make(map[string]*verdict),
-		anon:     make(map[string]*anonymous),
 		verified: make(map[string]fileID),
 		children: make(map[int]struct{}),
 		beyond:   make(map[string]bool),
@@ -127,13 +128,13 @@ func Open(o Options) (*Cache, error) {
 	return c, nil
 }
 
-// warn says once that prepared models will not outlive the process.
+// warn says once that prepared models will not outlive their use.
 func (c *Cache) warn(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.warned {
 		c.warned = true
-		c.o.Log.Warn("cannot write the cache folder: prepared models stay in memory and are made anew at each start",
+		c.o.Log.Warn("cannot write the cache folder: models are prepared anew at each load",
 			"folder", c.o.Dir, "err", err, "hint", "set CACHE_DIR to a writable folder")
 	}
 }
@@ -203,10 +204,7 @@ func (c *Cache) find(m *yolo.Model, read bool) (Info, bool) {
 		return Info{}, false
 	}
 	k := key(m, digest, lib)
-	c.mu.Lock()
-	a := c.anon[k]
-	c.mu.Unlock()
-	if a != nil {
+	if a := c.anonymous(k, false); a != nil {
 		return a.info, true
 	}
 	if c.store == nil {
@@ -231,12 +229,14 @@ func (c *Cache) read(m *yolo.Model) (string, error) {
 // How says how Prepare is to work when there is work to do.
 type How struct {
 	// Speculative work is what nobody waits for: it runs at the lowest priority
-	// and gives way, with ErrTakenOver, to the same work asked for in earnest.
+	// and gives way, with ErrTakenOver, to the same work asked for in earnest. Where no
+	// folder would keep what comes of it, it is ErrNotPrepared, unless it is wanted Soon.
 	Speculative bool
 	// Soon is for speculative work that is wanted all the same: a busy server would not get
 	// to it at the lowest priority.
 	Soon bool
-	// Existing work is not to be done anew: what is not prepared is ErrNotPrepared.
+	// Existing work is not to be done anew: what is not prepared is ErrNotPrepared. A
+	// prepared file that lies in memory, for want of a folder, is handed over for good.
 	Existing bool
 	// Digest is that of the weights m was made of, if known: what was prepared of them is
 	// found although another file has their name by now. "": the file is looked at.
@@ -264,7 +264,7 @@ func (c *Cache) Prepare(ctx context.Context, m *yolo.Model, how How) (*File, err
 
 func (c *Cache) prepare(ctx context.Context, m *yolo.Model, lib ort.Library, how How) (*File, error) {
 	if how.Digest != "" {
-		if f, err := c.open(key(m, how.Digest, lib)); err == nil {
+		if f, err := c.open(key(m, how.Digest, lib), how.Existing); err == nil {
 			return f, nil
 		}
 	}
@@ -281,10 +281,10 @@ func (c *Cache) prepare(ctx context.Context, m *yolo.Model, lib ort.Library, how
 		return nil, err
 	}
 	k := key(m, digest, lib)
-	if f, err := c.open(k); err == nil {
+	if f, err := c.open(k, how.Existing); err == nil {
 		return f, nil
 	}
-	if how.Existing {
+	if how.Existing || how.Speculative && !how.Soon && c.folderless() {
 		return nil, ErrNotPrepared
 	}
 	if how.Memory == 0 {
@@ -294,7 +294,7 @@ func (c *Cache) prepare(ctx context.Context, m *yolo.Model, lib ort.Library, how
 	if err := c.make(ctx, j); err != nil {
 		return nil, err
 	}
-	f, err := c.open(k)
+	f, err := c.open(k, false)
 	if err != nil {
 		return nil, fmt.Errorf("open prepared model: %w", errors.Join(errStale, err))
 	}
@@ -307,14 +307,22 @@ var ErrNotPrepared = errors.New("not prepared")
 // errStale marks an entry that was there a moment ago.
 var errStale = errors.New("the cache entry changed")
 
-// open maps the prepared file of key k.
-func (c *Cache) open(k string) (*File, error) {
+// folderless reports whether prepared files lie in memory for want of a usable folder.
+func (c *Cache) folderless() bool {
 	c.mu.Lock()
-	a, seen, beyond := c.anon[k], c.verified[k], c.beyond[k]
-	c.mu.Unlock()
-	if a != nil {
-		return a.open()
+	defer c.mu.Unlock()
+	return c.store == nil || c.warned
+}
+
+// open maps the prepared file of key k, and takes it if it lies in memory and is to be
+// taken.
+func (c *Cache) open(k string, take bool) (*File, error) {
+	if f, err := c.openAnonymous(k, take); err == nil {
+		return f, nil
 	}
+	c.mu.Lock()
+	seen, beyond := c.verified[k], c.beyond[k]
+	c.mu.Unlock()
 	if c.store == nil || beyond {
 		return nil, fs.ErrNotExist
 	}

@@ -304,6 +304,37 @@ func TestFolders(t *testing.T) {
 	}
 }
 
+// Without a folder a prepared file lies in memory until the model's load takes it.
+func TestWithoutAFolderMemoryIsGivenBack(t *testing.T) {
+	f, m, other := newFixture(t, "real", prepare.Options{}), model(t, "static.onnx"), model(t, "dynamic.onnx")
+	load := prepare.How{Existing: true}
+	f.mustPrepare(t, m)
+	file, err := f.Prepare(t.Context(), m, load)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !file.InMemory || int64(len(file.Data)) != file.Bytes {
+		t.Errorf("in memory %v, %d of %d bytes", file.InMemory, len(file.Data), file.Bytes)
+	}
+	if err := file.Unmap(); err != nil {
+		t.Error(err)
+	}
+	if _, err := f.Prepare(t.Context(), m, load); !errors.Is(err, prepare.ErrNotPrepared) {
+		t.Errorf("taken twice: %v", err)
+	}
+	if _, err := f.Prepare(t.Context(), m, prepare.How{Speculative: true}); !errors.Is(err, prepare.ErrNotPrepared) {
+		t.Errorf("prepared for nobody: %v", err)
+	}
+	f.mustPrepare(t, m)
+	f.mustPrepare(t, other)
+	if _, ok := f.Known(m); ok {
+		t.Error("two prepared files in memory wait to be taken")
+	}
+	if _, ok := f.Known(other); !ok {
+		t.Error("the last prepared file is gone")
+	}
+}
+
 func TestTheFolderIsBounded(t *testing.T) {
 	dir := cacheDir(t)
 	f := newFixture(t, "real", prepare.Options{Dir: dir, MaxBytes: 1})
