@@ -60,6 +60,7 @@ var mayImport = map[string]struct {
 	"internal/telemetry":     {[]string{"internal/door"}, "hears of requests and models through hooks; imported by cmd alone"},
 	"test/e2e":               {[]string{"internal/pb"}, "meets the program as a user does, from outside"},
 	"test/browser":           {nil, "meets the program as a browser does, from outside"},
+	"test/docs":              {nil, "meets the program as a reader of the documents does, from outside"},
 }
 
 type listed struct {

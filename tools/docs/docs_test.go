@@ -30,9 +30,13 @@ func read(t *testing.T, name string) string {
 // documents lists every document of a human hand or ours, by path from the root.
 func documents(t *testing.T) []string {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(root, "*.md"))
-	if err != nil {
-		t.Fatal(err)
+	var names []string
+	for _, pattern := range []string{"*.md", "docs/*.md"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, found...)
 	}
 	for _, lang := range []string{"en", "zh"} {
 		for _, name := range inLanguage(t, lang) {
@@ -70,7 +74,7 @@ func inLanguage(t *testing.T, lang string) []string {
 
 // twins pairs the documents that exist in both languages.
 func twins(t *testing.T) [][2]string {
-	out := [][2]string{{"README.md", "README.zh.md"}}
+	out := [][2]string{{"README.md", "README.zh.md"}, {"docs/MEMORY_OPTIMIZATION.md", "docs/MEMORY_OPTIMIZATION_CN.md"}}
 	for _, name := range inLanguage(t, "en") {
 		out = append(out, [2]string{"docs/en/" + name, "docs/zh/" + name})
 	}
@@ -193,6 +197,26 @@ func TestReadmesLinkEveryDocument(t *testing.T) {
 		for _, name := range inLanguage(t, lang) {
 			if !strings.Contains(text, "](docs/"+lang+"/"+name+")") {
 				t.Errorf("%s does not link docs/%s/%s", readme, lang, name)
+			}
+		}
+	}
+}
+
+var (
+	measured = regexp.MustCompile(`[+-]?(\d+\.\d+) ?(?:MB|ms|s|x)\b`)
+	decimal  = regexp.MustCompile(`\d+\.\d+`)
+)
+
+// Figures outside the benchmarks are the benchmarks'.
+func TestFiguresAreMeasured(t *testing.T) {
+	known := decimal.FindAllString(read(t, "docs/en/benchmarks.md"), -1)
+	for _, name := range documents(t) {
+		if strings.HasPrefix(name, "docs/en/") || strings.HasPrefix(name, "docs/zh/") || name == "CHANGELOG.md" {
+			continue
+		}
+		for _, m := range measured.FindAllStringSubmatch(read(t, name), -1) {
+			if !slices.Contains(known, m[1]) {
+				t.Errorf("%s says %q, which is no figure of docs/en/benchmarks.md", name, m[0])
 			}
 		}
 	}
