@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -23,6 +24,7 @@ type loadFlags struct {
 	models   string
 	options  string
 	asJSON   bool
+	out      string
 	maxError float64
 }
 
@@ -30,14 +32,15 @@ type loadFlags struct {
 func benchCommand() command {
 	var f loadFlags
 	return command{
-		name: "bench", args: "load PICTURE|FOLDER...", does: "load a running server, lazyolo or the old one, and report how it does",
+		name: "bench", args: "memory [PICTURE] | load PICTURE|FOLDER...",
+		does: "compare memory with a server that loads all models at its start; or load a running server, lazyolo or the old one, and report how it does",
 		flags: func(fs *flag.FlagSet) {
 			fs.StringVar(&f.URL, "url", "http://127.0.0.1:8000", "server to load")
 			fs.IntVar(&f.Clients, "clients", 8, "requests under way at most")
 			fs.Float64Var(&f.Rate, "rate", 0, "requests a second of all clients; default: each asks when it was answered")
 			fs.DurationVar(&f.Duration, "duration", 0, "how long requests begin; default: 30s, or until --requests are done")
 			fs.IntVar(&f.Requests, "requests", 0, "how many requests in all")
-			fs.StringVar(&f.models, "models", "0", "model numbers to ask for, the most asked for first: 0,2,5 or 0-9")
+			fs.StringVar(&f.models, "models", "", "model numbers to ask for, the most asked for first: 0,2,5 or 0-9; default: load 0, memory all")
 			fs.Float64Var(&f.Zipf, "zipf", 0, "the k-th model is asked for in proportion to 1/k^N; default: all alike")
 			fs.StringVar(&f.options, "options", "", "query parameters of every request, such as conf=0.4&imgsz=320")
 			fs.DurationVar(&f.Timeout, "timeout", time.Minute, "how long to wait for one answer")
@@ -47,26 +50,33 @@ func benchCommand() command {
 			fs.Uint64Var(&f.Seed, "seed", 1, "seed of the choice of models")
 			fs.Float64Var(&f.maxError, "max-error-rate", 0, "share of failed requests, 0..1, up to which the command succeeds")
 			fs.BoolVar(&f.asJSON, "json", false, "print the report as JSON")
+			fs.StringVar(&f.out, "out", "", "memory: folder for memory.svg and memory.html")
 		},
-		run: func(ctx context.Context, c *config.Config, s sys) error { return runBench(ctx, f, c.Args, s) },
+		run: func(ctx context.Context, c *config.Config, s sys) error {
+			switch {
+			case len(c.Args) > 0 && c.Args[0] == "memory":
+				return runBenchMemory(ctx, f, c, s)
+			case len(c.Args) > 0 && c.Args[0] == "load":
+				return runBench(ctx, f, c.Args[1:], s)
+			}
+			return &config.UsageError{Setting: "bench", Msg: "bench has two kinds: memory and load",
+				Hint: "lazyolo bench memory; lazyolo bench load pictures/ --clients 8 --duration 30s"}
+		},
 	}
 }
 
 func runBench(ctx context.Context, f loadFlags, args []string, s sys) error {
-	if len(args) == 0 || args[0] != "load" {
-		return &config.UsageError{Setting: "bench", Msg: "bench has one kind: load", Hint: "lazyolo bench load pictures/ --clients 8 --duration 30s"}
-	}
 	if !(f.maxError >= 0 && f.maxError <= 1) {
 		return &config.UsageError{Setting: "--max-error-rate", Msg: fmt.Sprintf("--max-error-rate must lie in 0..1, got %v", f.maxError)}
 	}
 	var err error
-	if f.Models, err = modelList(f.models); err != nil {
+	if f.Models, err = modelList(cmp.Or(f.models, "0")); err != nil {
 		return &config.UsageError{Setting: "--models", Msg: err.Error(), Hint: "write numbers and ranges with commas between them: 0,2,5-9"}
 	}
 	if f.Query, err = url.ParseQuery(f.options); err != nil {
 		return &config.UsageError{Setting: "--options", Msg: err.Error(), Hint: "write query parameters: conf=0.4&imgsz=320"}
 	}
-	if f.Pictures, err = load.ReadPictures(args[1:]); err != nil {
+	if f.Pictures, err = load.ReadPictures(args); err != nil {
 		return hinted{fmt.Errorf("read pictures: %w", err), "name picture files, or folders of them, after bench load"}
 	}
 	if f.Key == "" {

@@ -53,6 +53,7 @@ func commands() []command {
 		simulateCommand(),
 		modelsCommand(),
 		benchCommand(),
+		eagerCommand(),
 		{name: "inspect", args: "best.pt|best.onnx", does: "print what is in a model file and whether it can be used", run: inspect},
 		keyCommand(),
 		doctorCommand(),
@@ -131,6 +132,9 @@ func report(w io.Writer, err error) int {
 func printUsage(w io.Writer) {
 	fmt.Fprint(w, "lazyolo serves any number of YOLO models from one small process.\n\nusage: lazyolo <command> [--setting value ...]\n\n")
 	for _, c := range commands() {
+		if c.does == "" {
+			continue // it is for lazyolo itself
+		}
 		fmt.Fprintf(w, "  %-28s %s\n", strings.TrimSpace(c.name+" "+c.args), c.does)
 	}
 	fmt.Fprint(w, "\nrun: lazyolo <command> --help for the settings\n")

@@ -193,6 +193,7 @@ static OrtStatus *set_threads(const OrtApi *a, OrtSessionOptions *so, int n) {
 static OrtStatus *configure(lz_runtime *r, OrtSessionOptions *so, const lz_session_options *o) {
   const OrtApi *a = r->api;
   TRY(set_threads(a, so, o->threads));
+  if (o->plain) return NULL;
   TRY(a->DisableMemPattern(so)); // it holds a run's memory for ever
   TRY(a->AddSessionConfigEntry(so, "session.use_env_allocators", "1"));
   // A session's own few constants must not sit in the arena, where they would

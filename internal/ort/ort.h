@@ -20,6 +20,7 @@ typedef struct {
 typedef struct {
   const char *optimized_path; // not NULL: optimise fully and save there in ORT format
   int mapped;                 // the bytes are a mapped ORT-format file that outlives the session
+  int plain;                  // as programs open a file that change no option: optimised now, arena and weights of its own
   int threads;                // of a run, its caller among them; less than 1: 1
 } lz_session_options;
 

@@ -58,6 +58,30 @@ func (r *Runtime) openMapped(data []byte, threads int) (*Session, error) {
 	return r.newSession(c)
 }
 
+// OpenPlain makes a session of the ONNX file at path as a program does that changes no
+// option of ONNX Runtime but the threads: the graph is optimised now, the weights are
+// copied onto the heap, and the session has an arena of its own. The server does not
+// open models so; it is what its own way is compared with. It returns the file's
+// metadata, too.
+func (r *Runtime) OpenPlain(path string, threads int) (*Session, map[string]string, error) {
+	name := C.CString(path)
+	defer C.free(unsafe.Pointer(name))
+	o := C.lz_session_options{plain: 1, threads: C.int(threads)}
+	var c *C.OrtSession
+	if err := r.check(C.lz_open_path(&r.c, name, &o, &c)); err != nil {
+		return nil, nil, fmt.Errorf("open session: %w", err)
+	}
+	s, err := r.describeSession(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	metadata, err := r.metadata(c)
+	if err != nil {
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	return s, metadata, nil
+}
+
 // Optimize loads the ONNX file at path with every graph optimisation, saves the
 // result at out in ORT format, its weights aligned to cache lines, and returns the
 // file's metadata. It needs several times the weights' size in memory: run it in a
@@ -85,13 +109,20 @@ func (r *Runtime) optimize(path, out string) (metadata map[string]string, err er
 	return metadata, err
 }
 
+// newSession describes a session that uses the shared arena.
 func (r *Runtime) newSession(c *C.OrtSession) (*Session, error) {
-	s := &Session{rt: r, c: c, close: func() error { return nil }}
 	var err error
 	r.arena.Do(func() { err = r.check(C.lz_find_arena(&r.c, c)) })
 	if err != nil {
-		return nil, errors.Join(err, s.Close())
+		C.lz_close(&r.c, c)
+		return nil, err
 	}
+	return r.describeSession(c)
+}
+
+func (r *Runtime) describeSession(c *C.OrtSession) (*Session, error) {
+	s := &Session{rt: r, c: c, close: func() error { return nil }}
+	var err error
 	if s.inputs, s.inNames, err = r.describe(c, 0); err == nil {
 		s.outputs, s.outNames, err = r.describe(c, 1)
 	}

@@ -184,6 +184,34 @@ func TestShrinkGivesTheArenaBack(t *testing.T) {
 	}
 }
 
+// A file that is opened plainly answers as its prepared one, and brings its metadata.
+func TestPlainSession(t *testing.T) {
+	unmapped := 0
+	prepared := session(t, "static.onnx", &unmapped)
+	plain, metadata, err := runtimeOf(t).OpenPlain(filepath.Join("..", "testmodels", "static.onnx"), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if metadata["task"] != "detect" {
+		t.Errorf("metadata %v", metadata)
+	}
+	want, got := run(t, prepared, ramp(1, 3, 160, 160)), run(t, plain, ramp(1, 3, 160, 160))
+	if len(got.Data) != len(want.Data) {
+		t.Fatalf("%d values, prepared %d", len(got.Data), len(want.Data))
+	}
+	for i, v := range got.Data {
+		if math.Abs(float64(v-want.Data[i])) > 1e-3*max(1, math.Abs(float64(v))) {
+			t.Fatalf("value %d: %v, prepared %v", i, v, want.Data[i])
+		}
+	}
+	if err := errors.Join(plain.Close(), prepared.Close()); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := runtimeOf(t).OpenPlain("locate.go", 1); err == nil {
+		t.Error("no model: opened")
+	}
+}
+
 func TestWhatIsNoModelIsRefused(t *testing.T) {
 	r := runtimeOf(t)
 	unmapped := 0
