@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,9 @@ import (
 // that was started last in the section, else one without settings.
 func TestDocuments(t *testing.T) {
 	needORT(t)
+	if runtime.GOOS != "linux" {
+		t.Skip("the documents' commands are Linux's: NOT RUN")
+	}
 	docs := documents(t)
 	each := len(documentedPorts)
 	ports := freePorts(t, each*len(docs))
