@@ -66,6 +66,15 @@ type Problem struct {
 	Field  string // field of labels.yaml, or "labels.yaml" or "folder" as a whole
 	Msg    string // what is wrong, as in "is not a task"; Field is its subject
 	Remedy string // what to do about it
+	paths  bool   // Msg and Remedy name paths, which callers from elsewhere are not told
+}
+
+// public is what callers are told.
+func (p Problem) public() error {
+	if p.paths {
+		return yolo.Errorf(yolo.Unsupported, "%s is a link that cannot be followed, or leads out of the models folder; the server's log says where", p.Field)
+	}
+	return yolo.Errorf(yolo.Unsupported, "%s %s; %s", p.Field, p.Msg, p.Remedy)
 }
 
 // String returns folder, field, message and remedy on one line.

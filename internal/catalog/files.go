@@ -33,18 +33,19 @@ func (r *reader) readLabels(dir string) ([]byte, stamp, *Problem) {
 		p.Field = labelsFile
 		return nil, stamp{}, p
 	}
+	before := stampOf(path)
 	tooLarge := &Problem{Field: labelsFile, Msg: fmt.Sprintf("is larger than %d MiB", maxLabels>>20), Remedy: "make it smaller: class names and a description are all it needs"}
 	if info.Size() > maxLabels {
-		return nil, newStamp(info), tooLarge
+		return nil, before, tooLarge
 	}
 	data, err := readLimited(path, info.Size(), maxLabels)
 	if err != nil {
-		return nil, newStamp(info), &Problem{Field: labelsFile, Msg: "cannot be read: " + cause(err), Remedy: "make it readable for the user that lazyolo runs as"}
+		return nil, before, &Problem{Field: labelsFile, Msg: "cannot be read: " + cause(err), Remedy: "make it readable for the user that lazyolo runs as"}
 	}
 	if len(data) > maxLabels {
-		return nil, newStamp(info), tooLarge
+		return nil, before, tooLarge
 	}
-	return data, newStamp(info), nil
+	return data, before, nil
 }
 
 // readLimited reads a file of about size bytes, and no more than one byte
@@ -116,12 +117,13 @@ func (r *reader) follow(dir, rel string) (string, fs.FileInfo, *Problem) {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		target, _ := os.Readlink(path)
-		return "", nil, &Problem{Msg: fmt.Sprintf("(%s) is a link to %s that cannot be followed: %s", path, target, cause(err)), Remedy: "correct the link, or remove it"}
+		return "", nil, &Problem{Msg: fmt.Sprintf("(%s) is a link to %s that cannot be followed: %s", path, target, cause(err)), Remedy: "correct the link, or remove it", paths: true}
 	}
 	if !slices.ContainsFunc(r.allowed, func(d string) bool { return within(d, real) }) {
 		return "", nil, &Problem{
 			Msg:    fmt.Sprintf("(%s) leads to %s, outside the models folder", path, real),
 			Remedy: "copy it into the models folder, or add " + filepath.Dir(real) + " to ALLOW_MODEL_DIRS",
+			paths:  true,
 		}
 	}
 	if info, err = os.Stat(real); err != nil {

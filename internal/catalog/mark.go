@@ -3,24 +3,15 @@ package catalog
 import (
 	"io/fs"
 	"path/filepath"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// A stamp tells one content of a file from another without reading it, links being
-// followed. The zero stamp is a file that is not there.
+// A stamp tells one state of a file, its content and who may read it, from another without
+// reading it, links being followed. The zero stamp is a file that is not there.
 type stamp struct {
-	dev, ino    uint64
-	size, mtime int64
-}
-
-func newStamp(info fs.FileInfo) stamp {
-	s := stamp{size: info.Size(), mtime: info.ModTime().UnixNano()}
-	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.dev, s.ino = uint64(sys.Dev), sys.Ino
-	}
-	return s
+	dev, ino           uint64
+	size, mtime, ctime int64
 }
 
 func stampOf(path string) stamp {
@@ -28,7 +19,7 @@ func stampOf(path string) stamp {
 	if unix.Stat(path, &s) != nil {
 		return stamp{}
 	}
-	return stamp{uint64(s.Dev), s.Ino, s.Size, s.Mtim.Nano()}
+	return stamp{uint64(s.Dev), s.Ino, s.Size, s.Mtim.Nano(), s.Ctim.Nano()}
 }
 
 // A mark tells one state of a model folder from another. The zero mark is a folder that

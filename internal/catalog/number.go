@@ -24,9 +24,9 @@ func (s *snapshot) number(entries []entry) {
 			continue
 		}
 		if first, taken := pinned[e.pin]; taken {
-			s.problems = append(s.problems, Problem{e.model.ID, "id",
-				fmt.Sprintf("pins %d, which %s pins too", e.pin, first.ID),
-				fmt.Sprintf("give %s or %s another id", first.ID, e.model.ID)})
+			s.problems = append(s.problems, Problem{Folder: e.model.ID, Field: "id",
+				Msg:    fmt.Sprintf("pins %d, which %s pins too", e.pin, first.ID),
+				Remedy: fmt.Sprintf("give %s or %s another id", first.ID, e.model.ID)})
 			continue
 		}
 		pinned[e.pin] = e.model

@@ -192,10 +192,10 @@ func (r *reader) folder(item fs.DirEntry) reading {
 	name := item.Name()
 	path := filepath.Join(r.root, name)
 	if !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
-		return reading{problem: &Problem{fmt.Sprintf("%q", name), "folder", "has a name that cannot be an id", "rename it, in UTF-8 and without control characters"}}
+		return reading{problem: &Problem{Folder: fmt.Sprintf("%q", name), Field: "folder", Msg: "has a name that cannot be an id", Remedy: "rename it, in UTF-8 and without control characters"}}
 	}
 	if slices.Contains(r.taken, name) {
-		return reading{problem: &Problem{name, "folder", "has a name that the HTTP APIs use in their paths", "rename it, for example to " + name + "_model"}}
+		return reading{problem: &Problem{Folder: name, Field: "folder", Msg: "has a name that the HTTP APIs use in their paths", Remedy: "rename it, for example to " + name + "_model"}}
 	}
 	if !item.IsDir() { // a link
 		if info, err := os.Stat(path); err == nil && !info.IsDir() {
@@ -230,6 +230,7 @@ func (r *reader) read(id, dir string, alone bool) reading {
 	var weights string
 	var info fs.FileInfo
 	if p == nil {
+		out.mark.weights = stampOf(filepath.Join(dir, l.path)) // from before it is looked at
 		weights, info, p = r.weights(dir, l.path)
 	}
 	if p != nil {
@@ -237,7 +238,6 @@ func (r *reader) read(id, dir string, alone bool) reading {
 		out.problem = p
 		return out
 	}
-	out.mark.weights = newStamp(info)
 	out.entry = entry{pin: l.pin, model: &yolo.Model{
 		ID:          id,
 		Name:        l.name,

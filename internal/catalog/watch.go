@@ -312,7 +312,7 @@ func (t *watcher) refuse(f *folder, old *yolo.Model, p Problem) {
 		return
 	}
 	t.c.o.Log.Error("model folder changed and cannot be served: the old revision goes on", "folder", p.Folder, "field", p.Field, "problem", p.Msg, "remedy", p.Remedy)
-	t.Changed(Change{Kind: Kept, Model: old, Err: fmt.Errorf("%s %s; %s", p.Field, p.Msg, p.Remedy)})
+	t.Changed(Change{Kind: Kept, Model: old, Err: p.public()})
 }
 
 // add serves a new folder.
@@ -325,7 +325,7 @@ func (t *watcher) add(f *folder, e entry) {
 			used[n] = id
 		}
 		if n = max(e.pin, 0); e.pin >= 0 && used[n] != "" {
-			t.refuse(f, nil, Problem{m.ID, "id", fmt.Sprintf("pins %d, which %s has or had since the start", n, used[n]), "give it another id, or restart the server"})
+			t.refuse(f, nil, Problem{Folder: m.ID, Field: "id", Msg: fmt.Sprintf("pins %d, which %s has or had since the start", n, used[n]), Remedy: "give it another id, or restart the server"})
 			return
 		}
 		for used[n] != "" {

@@ -303,6 +303,52 @@ func TestWatchLooksWhenAsked(t *testing.T) {
 	})
 }
 
+// What changes nothing but a file's inode, such as its mode, has the folder read again.
+func TestWatchSeesWhatSizeAndTimeHide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		folder(t, dir, "a", "keep_alive: 5m\n")
+		labels := filepath.Join(dir, "a", "labels.yaml")
+		info, err := os.Stat(labels)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := watch(t, dir, catalog.Watching{Every: everySecond})
+		f, err := os.OpenFile(labels, os.O_WRONLY|os.O_TRUNC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.WriteString(good + "keep_alive: 6m\n")
+		if err := errors.Join(err, f.Close(), os.Chtimes(labels, info.ModTime(), info.ModTime())); err != nil {
+			t.Fatal(err)
+		}
+		s.after(2, []string{"prepare a", "changed a=0"}, []string{"a=0"})
+		if err := os.Chmod(labels, 0o640); err != nil {
+			t.Fatal(err)
+		}
+		s.after(3, nil, []string{"a=0"}) // the same model
+	})
+}
+
+// Who watches events may come from elsewhere: paths are for the log.
+func TestWatchTellsNoPaths(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := realPath(t, t.TempDir())
+		dir, outside := filepath.Join(base, "models"), filepath.Join(base, "secret.onnx")
+		folder(t, dir, "a", "")
+		write(t, outside, "weights")
+		s := watch(t, dir, catalog.Watching{Every: everySecond})
+		weights := filepath.Join(dir, "a", "best.onnx")
+		if err := errors.Join(os.Remove(weights), os.Symlink(outside, weights)); err != nil {
+			t.Fatal(err)
+		}
+		s.after(2, []string{"kept a=0: model_path is a link that cannot be followed, or leads out of the models folder; the server's log says where"}, []string{"a=0"})
+		if log := s.logged(); !strings.Contains(log, outside) {
+			t.Errorf("the log does not say where: %s", log)
+		}
+	})
+}
+
 // A model folder alone, and links that move on, are followed too.
 func TestWatchFollowsLinksAndTheSingleLayout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -106,8 +106,9 @@ func TestEventsTellChangedModels(t *testing.T) {
 			want string
 		}{
 			{"changed", nil, `"changed","revision":"r2"}`},
-			{"kept", errors.New("task is wrong"), `"kept","revision":"r2","error":"task is wrong"}`},
+			{"kept", yolo.Errorf(yolo.Unsupported, "task is wrong"), `"kept","revision":"r2","error":"task is wrong"}`},
 			{"kept", &yolo.Error{Code: yolo.LoadFailed, Model: "model_1", Msg: "no model", Err: errors.New("a path")}, `"kept","revision":"r2","error":"no model"}`},
+			{"kept", errors.New("/a/path is in the way"), `"kept","revision":"r2","error":"internal"}`},
 		} {
 			o.Events.Changed(tt.kind, &m, tt.err)
 			want := fmt.Sprintf(`id: %d event: model data: {"seq":%d,"time":"%s%s%s`, i+1, i+1, at, head, tt.want)

@@ -3,13 +3,10 @@ package httpapi
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"time"
-
-	"lazyolo/yolo"
 )
 
 // How a stream of events is kept going.
@@ -57,10 +54,7 @@ type changeInfo struct {
 func (c *change) info(e eventInfo) changeInfo {
 	info := changeInfo{e, c.kind, c.model.Rev, ""}
 	if c.err != nil {
-		info.Error = c.err.Error()
-		if known, ok := errors.AsType[*yolo.Error](c.err); ok {
-			info.Error = known.Msg
-		}
+		info.Error = publicText(c.err)
 	}
 	return info
 }
