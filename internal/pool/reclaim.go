@@ -446,5 +446,10 @@ func (p *Pool) moreRoomLocked(e *entry, had int64, err error) bool {
 		return false
 	}
 	e.childRoom = min(2*had, p.o.Ledger.Budget()-p.o.Ledger.Fixed())
-	return e.childRoom > had
+	if e.childRoom <= had {
+		return false
+	}
+	p.o.Log.Info("preparing a model takes more memory than predicted: the next attempt gets more", "model", e.model.ID,
+		"bytes", had, "next", e.childRoom, "waiting", len(e.waiters))
+	return true
 }

@@ -24,12 +24,13 @@ type revision struct {
 // drains; where memory is too short for both without closing others, the old one
 // drains first and requests wait in line. One that is not in memory is not loaded.
 //
-// m must be prepared: ErrNotPrepared. ctx ends it before the load has begun, not
+// m must be prepared: ErrNotPrepared. A pinned model must leave enough for the others in
+// its new revision, too, as Pin says: NoRoom. ctx ends it before the load has begun, not
 // afterwards. One change of a model is made at a time; another is refused, Conflict.
 func (p *Pool) Replace(ctx context.Context, m *yolo.Model) error {
 	for {
 		cost, prepared := p.o.Engine.Cost(m)
-		n, w, later, err := p.replace(revision{m, cost, prepared})
+		n, w, later, err := p.replace(revision{m, cost, prepared}, p.costs())
 		switch {
 		case n != nil:
 			return p.awaitSuccessor(ctx, n, w)
@@ -45,19 +46,27 @@ func (p *Pool) Replace(ctx context.Context, m *yolo.Model) error {
 }
 
 // replace makes the new revision's entry where it is to be loaded. later is closed when
-// it is worth trying again; with neither it is in force, or refused.
-func (p *Pool) replace(to revision) (n *entry, w *waiter, later chan struct{}, err error) {
+// it is worth trying again; with neither it is in force, or refused. all is what is known
+// of all models.
+func (p *Pool) replace(to revision, all map[string]Cost) (n *entry, w *waiter, later chan struct{}, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.entries[to.model.ID]
 	switch {
 	case p.closed:
 		return nil, nil, nil, errClosed()
-	case e == nil:
-	case e.state == yolo.Loading:
+	case e != nil && e.state == yolo.Loading:
 		later = make(chan struct{})
 		e.settled = append(e.settled, later)
 		return nil, nil, later, nil
+	}
+	if e != nil && e.pinned && to.prepared {
+		if err := p.pinnableLocked(to.model, to.cost, all); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	switch {
+	case e == nil:
 	case e.state == yolo.Ready:
 		n, w, err = p.successorLocked(e, to)
 		return n, w, nil, err

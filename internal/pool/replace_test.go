@@ -205,6 +205,37 @@ func TestReplaceByWhatNeverFits(t *testing.T) {
 	})
 }
 
+// A pinned model that is larger in its new revision must leave room for the others.
+func TestReplaceOfAPinnedModelLeavesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 1000)
+		m.costs["0"], m.costs["1"] = cost(100, 10), cost(500, 10)
+		m.revised = map[string]pool.Cost{"0@1": cost(600, 10), "0@2": cost(300, 10)}
+		var o pool.Options
+		o.KeepAlive, o.Costs = -1, func() map[string]pool.Cost { return m.costs }
+		p := m.newPool(o)
+		defer closePool(t, p)
+		_, _, done := borrow(t, p, model("0"))
+		done()
+		if err := p.Pin(model("0")); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Replace(t.Context(), revised("0", "1")); yolo.CodeOf(err) != yolo.NoRoom {
+			t.Errorf("Replace by one too large: %v", err)
+		}
+		if err := p.Replace(t.Context(), revised("0", "2")); err != nil {
+			t.Errorf("Replace by one that fits: %v", err)
+		}
+		for _, want := range []string{"0", "1"} { // the largest other one can still be loaded
+			rev, _, done := borrow(t, p, model(want))
+			if want == "0" && rev != "2" {
+				t.Errorf("revision %q", rev)
+			}
+			done()
+		}
+	})
+}
+
 // While it waits in line a change can be called off; two at once cannot be.
 func TestReplaceIsCalledOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
