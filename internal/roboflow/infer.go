@@ -61,7 +61,7 @@ func (d *Door) infer(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := d.deadline(r.Context())
 	defer cancel()
-	answers, err := d.look(ctx, m, a, held)
+	answers, err := d.look(ctx, m, a)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func wrongTask(m *yolo.Model, path string) error {
 }
 
 // look answers for every picture of a request, one after the other.
-func (d *Door) look(ctx context.Context, m *yolo.Model, a *ask, held *bodies.Claim) ([]*inference, error) {
+func (d *Door) look(ctx context.Context, m *yolo.Model, a *ask) ([]*inference, error) {
 	classes, err := classesOf(m, a.only)
 	if err != nil {
 		return nil, err
@@ -88,16 +88,26 @@ func (d *Door) look(ctx context.Context, m *yolo.Model, a *ask, held *bodies.Cla
 	req := yolo.Request{Model: m.ID, Conf: a.conf, IoU: a.iou, MaxDet: a.maxDet, AgnosticNMS: a.agnostic, Classes: classes}
 	out := make([]*inference, 0, len(a.pictures))
 	for _, p := range a.pictures {
-		if req.Image, err = d.open(ctx, p, held); err != nil {
-			return nil, err
-		}
-		one, err := d.lookOnce(ctx, req, a)
+		one, err := d.lookAt(ctx, req, p, a)
 		if err != nil {
-			return nil, ofPicture(p.field, err)
+			return nil, err
 		}
 		out = append(out, one)
 	}
 	return out, nil
+}
+
+// lookAt answers for one picture, and lets go of it.
+func (d *Door) lookAt(ctx context.Context, req yolo.Request, p picture, a *ask) (one *inference, err error) {
+	held := d.o.Bodies.Claim()
+	defer held.Release()
+	if req.Image, err = d.open(ctx, p, held); err != nil {
+		return nil, err
+	}
+	if one, err = d.lookOnce(ctx, req, a); err != nil {
+		return nil, ofPicture(p.field, err)
+	}
+	return one, nil
 }
 
 // ofPicture names the picture that is wrong.
