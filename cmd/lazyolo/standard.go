@@ -34,7 +34,8 @@ func (s *server) standardDoors(d watched, share *bodies.Share) (door, error) {
 			secure = credentials.NewTLS(t)
 		}
 		s.grpc, err = grpcapi.New(core, grpcapi.Options{
-			Log: s.log, MaxBody: s.c.MaxBody, UploadTimeout: s.c.UploadTimeout, Bodies: share, Gate: s.guard, Credentials: secure,
+			Log: s.log, MaxBody: s.c.MaxBody, UploadTimeout: s.c.UploadTimeout, WriteTimeout: s.c.WriteTimeout, MaxConns: s.c.MaxConnections,
+			Bodies: share, Gate: s.guard, Credentials: secure,
 		})
 		if err != nil {
 			return door{}, err

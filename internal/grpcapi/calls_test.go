@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/mem"
@@ -272,6 +275,102 @@ func TestStopCutsWhatDoesNotEnd(t *testing.T) {
 	}
 	if err := <-done; err == nil {
 		t.Error("no error")
+	}
+}
+
+// Who watches health hears of every change, and of the end.
+func TestHealthIsWatched(t *testing.T) {
+	d := open(t, nil, nil)
+	client := grpc_health_v1.NewHealthClient(d.conn)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	next := func(s grpc_health_v1.Health_WatchClient, want grpc_health_v1.HealthCheckResponse_ServingStatus) {
+		t.Helper()
+		if r, err := s.Recv(); err != nil || r.Status != want {
+			t.Fatalf("%v, %v, want %v", r, err, want)
+		}
+	}
+	watch := func(service string) grpc_health_v1.Health_WatchClient {
+		t.Helper()
+		s, err := client.Watch(ctx, &grpc_health_v1.HealthCheckRequest{Service: service})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	ours := watch("inference.GRPCInferenceService")
+	next(ours, grpc_health_v1.HealthCheckResponse_SERVING)
+	next(watch("other"), grpc_health_v1.HealthCheckResponse_SERVICE_UNKNOWN)
+	d.ready.Store(false)
+	next(ours, grpc_health_v1.HealthCheckResponse_NOT_SERVING)
+	d.ready.Store(true)
+	next(ours, grpc_health_v1.HealthCheckResponse_SERVING)
+	if err := d.grpc.Stop(ctx); err != nil {
+		t.Error(err)
+	}
+	if _, err := ours.Recv(); status.Code(err) != codes.Unavailable {
+		t.Error(err)
+	}
+}
+
+// A client that does not take its answer loses the connection, and the memory is free.
+func TestAnswersThatAreNotTaken(t *testing.T) {
+	d := open(t, nil, nil)
+	d.core.large = true
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	stream, err := d.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, "/inference.GRPCInferenceService/ModelInfer")
+	if err := errors.Join(err, stream.SendMsg(good(nil)), stream.CloseSend()); err != nil {
+		t.Fatal(err)
+	}
+	before := time.Now()
+	for d.conn.GetState() == connectivity.Ready {
+		if !d.conn.WaitForStateChange(ctx, connectivity.Ready) {
+			t.Fatal("the connection is not cut")
+		}
+	}
+	if took := time.Since(before); took < writeTimeout/2 {
+		t.Errorf("cut after %v", took)
+	}
+	for all := d.share.Claim(); ; runtime.GC() { // what broke is found by the collector
+		if err := all.Grow(t.Context(), 8<<20); err == nil {
+			all.Release()
+			break
+		}
+		if time.Since(before) > 30*time.Second {
+			t.Fatal("the memory of the answer is not free")
+		}
+	}
+	d.core.large = false
+	if err := d.call("ModelInfer", good(nil), new(pb.ModelInferResponse), grpc.WaitForReady(true)); err != nil {
+		t.Error(err)
+	}
+}
+
+// More connections than there may be wait until one ends.
+func TestConnectionsAreBounded(t *testing.T) {
+	d := open(t, nil, nil)
+	var held []net.Conn
+	for range 8 {
+		c, err := net.Dial("tcp", d.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, c)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	ready := func(ctx context.Context) error {
+		return d.conn.Invoke(ctx, "/inference.GRPCInferenceService/ServerLive", new(pb.ServerLiveRequest), new(pb.ServerLiveResponse), grpc.WaitForReady(true))
+	}
+	if err := ready(ctx); status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("the ninth connection: %v", err)
+	}
+	for _, c := range held {
+		_ = c.Close()
+	}
+	if err := ready(t.Context()); err != nil {
+		t.Errorf("after they ended: %v", err)
 	}
 }
 

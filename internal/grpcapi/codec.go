@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -74,7 +75,8 @@ func (m *message) into(v proto.Message) error {
 type inferResponse struct {
 	answer  *oip.Response
 	held    *bodies.Claim
-	sending bool // grpc gives the memory back
+	sending bool               // grpc gives the memory back
+	late    func() *time.Timer // begins to wait for the client to take it; nil: for ever
 }
 
 // small is what is copied rather than referred to, in bytes.
@@ -109,6 +111,9 @@ func (r *inferResponse) marshal() (mem.BufferSlice, error) {
 	out = append(out, mem.SliceBuffer(b))
 	// A connection that breaks leaves buffers behind that nobody frees.
 	s.lost = runtime.AddCleanup(s, func(held *bodies.Claim) { held.Release() }, s.held)
+	if len(out) > 1 && r.late != nil {
+		s.late = r.late()
+	}
 	r.sending = true
 	s.Put(nil)
 	return out, nil
@@ -120,6 +125,7 @@ type sent struct {
 	left atomic.Int32
 	held *bodies.Claim
 	lost runtime.Cleanup
+	late *time.Timer // nil: none
 }
 
 // Get implements mem.BufferPool; nobody calls it.
@@ -129,6 +135,9 @@ func (s *sent) Get(n int) *[]byte { return new(make([]byte, n)) }
 func (s *sent) Put(*[]byte) {
 	if s.left.Add(-1) == 0 {
 		s.lost.Stop()
+		if s.late != nil {
+			s.late.Stop()
+		}
 		s.held.Release()
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +33,7 @@ type core struct {
 	inMem  map[string]bool
 	failed map[string]error
 	wait   chan struct{} // closed: Infer waits for the end of its context
+	large  bool          // answers do not fit a client's window
 }
 
 var models = []*yolo.Model{
@@ -69,6 +71,9 @@ func (c *core) Infer(ctx context.Context, id string, in []yolo.Tensor, use func(
 	out := make([]float32, 12)
 	for i, v := range in[0].Data {
 		out[i] = 2 * v
+	}
+	if c.large {
+		return use([]yolo.Tensor{{Shape: []int64{1, 3, 256, 256}, Data: make([]float32, 3<<16)}, {Shape: []int64{2}, Data: []float32{7, 255}}})
 	}
 	return use([]yolo.Tensor{{Shape: []int64{1, 3, 2, 2}, Data: out}, {Shape: []int64{2}, Data: []float32{7, 255}}})
 }
@@ -141,16 +146,21 @@ type doors struct {
 	conn  *grpc.ClientConn
 	grpc  *grpcapi.Server
 	addr  string
+	ready atomic.Bool
 }
 
-// maxBody is the doors' limit.
-const maxBody = 1 << 20
+// The doors' limits.
+const (
+	maxBody      = 1 << 20
+	writeTimeout = 500 * time.Millisecond
+)
 
 func open(t testing.TB, gate grpcapi.Gate, guard func(*http.Request) error) *doors {
 	t.Helper()
 	d := &doors{core: &core{inMem: map[string]bool{}, failed: map[string]error{}, wait: make(chan struct{})}, share: bodies.New(8 << 20)}
+	d.ready.Store(true)
 	c, err := oip.NewCore(d.core, d.core, d.core, oip.Options{
-		Version: "9", Ready: func() bool { return true }, Bodies: d.share, RequestTimeout: time.Minute,
+		Version: "9", Ready: d.ready.Load, Bodies: d.share, RequestTimeout: time.Minute,
 		Answer: func(r *yolo.Result, masks string) ([]byte, error) {
 			return json.Marshal(map[string]any{"n": len(r.Objects), "masks": masks})
 		},
@@ -166,7 +176,7 @@ func open(t testing.TB, gate grpcapi.Gate, guard func(*http.Request) error) *doo
 	web := httptest.NewServer(rest)
 	t.Cleanup(web.Close)
 	d.url = web.URL
-	if d.grpc, err = grpcapi.New(c, grpcapi.Options{Log: log, MaxBody: maxBody, UploadTimeout: time.Minute, Bodies: d.share, Gate: gate}); err != nil {
+	if d.grpc, err = grpcapi.New(c, grpcapi.Options{Log: log, MaxBody: maxBody, UploadTimeout: time.Minute, WriteTimeout: writeTimeout, MaxConns: 8, Bodies: d.share, Gate: gate}); err != nil {
 		t.Fatal(err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -192,8 +202,8 @@ func open(t testing.TB, gate grpcapi.Gate, guard func(*http.Request) error) *doo
 }
 
 // call makes a gRPC call.
-func (d *doors) call(method string, in, out any) error {
-	return d.conn.Invoke(context.Background(), "/inference.GRPCInferenceService/"+method, in, out)
+func (d *doors) call(method string, in, out any, o ...grpc.CallOption) error {
+	return d.conn.Invoke(context.Background(), "/inference.GRPCInferenceService/"+method, in, out, o...)
 }
 
 // rest makes a REST call; headers are names and values.

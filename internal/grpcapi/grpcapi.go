@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
@@ -40,6 +39,8 @@ type Options struct {
 	Log           *slog.Logger
 	MaxBody       int64                            // bytes of one message
 	UploadTimeout time.Duration                    // for receiving one message
+	WriteTimeout  time.Duration                    // for a client to take an answer with tensors; 0: as long as it likes
+	MaxConns      int                              // connections at once; more wait until one ends
 	Bodies        *bodies.Share                    // memory of the bodies of all requests
 	Gate          Gate                             // asked for every call but health and reflection; nil: all are allowed
 	Credentials   credentials.TransportCredentials // TLS; nil: none
@@ -47,10 +48,14 @@ type Options struct {
 
 // A Server answers gRPC calls. Its methods may be called concurrently.
 type Server struct {
-	core    *oip.Core
-	o       Options
-	grpc    *grpc.Server
-	reading sync.WaitGroup // goroutines that receive messages
+	core     *oip.Core
+	o        Options
+	grpc     *grpc.Server
+	conns    *conns
+	reading  sync.WaitGroup // goroutines that receive messages
+	once     sync.Once      // of stopping
+	stopping chan struct{}  // closed by Stop
+	watchers chan struct{}  // has one for each Watch of health
 }
 
 // What a connection may have under way. The windows are what a caller may send before
@@ -64,17 +69,17 @@ const (
 
 // New makes a Server over the core. The error names the option that is missing.
 func New(core *oip.Core, o Options) (*Server, error) {
-	if core == nil || o.Log == nil || o.MaxBody <= 0 || o.UploadTimeout <= 0 || o.Bodies == nil {
-		return nil, errors.New("grpcapi: New needs a Core, a Log, Bodies, a positive MaxBody and UploadTimeout")
+	if core == nil || o.Log == nil || o.MaxBody <= 0 || o.UploadTimeout <= 0 || o.Bodies == nil || o.MaxConns <= 0 {
+		return nil, errors.New("grpcapi: New needs a Core, a Log, Bodies, a positive MaxBody, UploadTimeout and MaxConns")
 	}
-	s := &Server{core: core, o: o}
+	s := &Server{core: core, o: o, conns: newConns(o.MaxConns), stopping: make(chan struct{}), watchers: make(chan struct{}, maxWatchers)}
 	limit := int(o.Bodies.Largest(o.MaxBody))
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(codec{}), grpc.StreamInterceptor(uncompressedStream), grpc.MaxRecvMsgSize(limit), grpc.MaxConcurrentStreams(maxStreams),
 		grpc.InitialWindowSize(streamWindow), grpc.InitialConnWindowSize(connectWindow),
 		grpc.ReadBufferSize(ioBuffer), grpc.WriteBufferSize(ioBuffer), grpc.MaxHeaderListSize(64 << 10),
 		grpc.WaitForHandlers(true), grpc.ConnectionTimeout(10 * time.Second),
-		// An idle connection ends, and so, in the end, does one whose client does not read.
+		// An idle connection ends, and so, in the end, does every other.
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 2 * time.Minute, MaxConnectionAge: time.Hour, MaxConnectionAgeGrace: time.Minute}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	}
@@ -107,58 +112,12 @@ func uncompressedStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerI
 }
 
 // Serve answers on l until Stop.
-func (s *Server) Serve(l net.Listener) error {
-	return s.grpc.Serve(&limited{Listener: l, slots: make(chan struct{}, maxConns), closed: make(chan struct{})})
-}
-
-// maxConns bounds the connections: more wait until one ends.
-const maxConns = 1000
-
-// A limited listener accepts no more than slots has room for.
-type limited struct {
-	net.Listener
-	slots  chan struct{}
-	once   sync.Once
-	closed chan struct{}
-}
-
-// Accept implements net.Listener.
-func (l *limited) Accept() (net.Conn, error) {
-	select {
-	case l.slots <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.slots
-		return nil, err
-	}
-	return &counted{Conn: c, slots: l.slots}, nil
-}
-
-// Close implements net.Listener.
-func (l *limited) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
-}
-
-// A counted connection leaves its place when it is closed.
-type counted struct {
-	net.Conn
-	slots chan struct{}
-	once  sync.Once
-}
-
-// Close implements net.Conn.
-func (c *counted) Close() error {
-	c.once.Do(func() { <-c.slots })
-	return c.Conn.Close()
-}
+func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(s.conns.listen(l)) }
 
 // Stop takes no new calls and waits for those under way; when ctx ends they are cut,
 // and its error is returned.
 func (s *Server) Stop(ctx context.Context) error {
+	s.once.Do(func() { close(s.stopping) })
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -181,23 +140,14 @@ func (s *Server) admit(ctx context.Context, scope yolo.Scope) (done func(), err 
 	if s.o.Gate == nil {
 		return func() {}, nil
 	}
-	address := ""
-	if p, ok := peer.FromContext(ctx); ok {
-		address = p.Addr.String()
-	}
 	md, _ := metadata.FromIncomingContext(ctx)
-	return s.o.Gate.Admit(ctx, address, md.Get, scope)
+	return s.o.Gate.Admit(ctx, addressOf(ctx), md.Get, scope)
 }
 
-// healthCheck is the standard service's only call: serving while models can be run. The
-// names it knows are "" and the protocol's.
-func (s *Server) healthCheck(_ context.Context, r *grpc_health_v1.HealthCheckRequest) (*grpc_health_v1.HealthCheckResponse, error) {
-	if r.Service != "" && r.Service != serviceName {
-		return nil, yolo.Errorf(yolo.NotFound, "unknown service")
+// addressOf is where a call comes from, as "host:port".
+func addressOf(ctx context.Context) string {
+	if p, ok := peer.FromContext(ctx); ok {
+		return p.Addr.String()
 	}
-	answer := &grpc_health_v1.HealthCheckResponse{Status: grpc_health_v1.HealthCheckResponse_NOT_SERVING}
-	if s.core.Ready() {
-		answer.Status = grpc_health_v1.HealthCheckResponse_SERVING
-	}
-	return answer, nil
+	return ""
 }

@@ -49,16 +49,6 @@ func (s *Server) service() *grpc.ServiceDesc {
 	return d
 }
 
-// healthService is the standard one, received as ours is.
-func (s *Server) healthService() *grpc.ServiceDesc {
-	return &grpc.ServiceDesc{
-		ServiceName: "grpc.health.v1.Health", HandlerType: (*any)(nil), Metadata: "grpc/health/v1/health.proto",
-		Streams: []grpc.StreamDesc{{StreamName: "Check", Handler: func(_ any, stream grpc.ServerStream) error {
-			return s.serve("Check", yolo.Open, maxSmall, call(s.healthCheck), stream)
-		}}},
-	}
-}
-
 // maxSmall bounds a message of a call that takes hardly any, in bytes.
 const maxSmall = 64 << 10
 
@@ -114,6 +104,7 @@ func (s *Server) serve(name string, scope yolo.Scope, most int64, h handler, str
 	r, ok := out.(*inferResponse)
 	if ok { // its memory is in use until it is sent
 		r.held, held = held, s.o.Bodies.Claim()
+		r.late = s.cutAfter(addressOf(ctx))
 	}
 	err = stream.SendMsg(out)
 	if ok && !r.sending {
@@ -151,6 +142,20 @@ func (s *Server) receive(ctx context.Context, stream grpc.ServerStream, held *bo
 		return in, err
 	case <-late.C: // the stream ends with the handler, and so does reading it
 		return nil, yolo.Errorf(yolo.Deadline, "the upload took longer than %v (UPLOAD_TIMEOUT; small messages 5s)", within)
+	}
+}
+
+// cutAfter makes what ends a connection whose caller does not take an answer in time; nil:
+// it may take as long as it likes.
+func (s *Server) cutAfter(address string) (begin func() *time.Timer) {
+	if s.o.WriteTimeout <= 0 {
+		return nil
+	}
+	return func() *time.Timer {
+		return time.AfterFunc(s.o.WriteTimeout, func() {
+			s.o.Log.Debug("cut a gRPC connection: the answer was not taken in time (WRITE_TIMEOUT)", "peer", address)
+			s.conns.cut(address)
+		})
 	}
 }
 
