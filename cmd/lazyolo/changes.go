@@ -28,14 +28,14 @@ const (
 
 // watchModels follows the models folder until ctx ends.
 func (s *server) watchModels(ctx context.Context) {
-	var fresh sync.WaitGroup // added models being prepared
+	var fresh sync.WaitGroup // added models being loaded or prepared
 	defer fresh.Wait()
 	s.models.Watch(ctx, catalog.Watching{
 		Every: s.c.ModelPoll, Ask: s.ask, Pace: s.pace, Prepare: s.prepareChanged, Replace: s.replace,
 		Changed: func(c catalog.Change) {
 			s.changed(c)
-			if c.Kind == catalog.Added && s.c.Prepare == config.PrepareBackground {
-				fresh.Go(func() { s.prepareAdded(ctx, c.Model) })
+			if c.Kind == catalog.Added {
+				fresh.Go(func() { s.welcome(ctx, c.Model) })
 			}
 		},
 	})
@@ -137,12 +137,20 @@ func (s *server) tryAhead(ctx context.Context, m *yolo.Model, makeRoom bool) (do
 	return s.pool.Ahead(ctx, m)
 }
 
-// prepareAdded prepares a new model once memory is free; the first request does where it
-// comes before.
-func (s *server) prepareAdded(ctx context.Context, m *yolo.Model) {
-	for wait := aheadEvery; pause(ctx, wait); wait = min(2*wait, aheadSlow) {
+// welcome does for a new model what the start does for those that are there: it pins or
+// loads it if the settings say so, or else prepares it once memory is free. The first
+// request does where it comes before.
+func (s *server) welcome(ctx context.Context, m *yolo.Model) {
+	for wait := aheadEvery; pause(ctx, wait); wait = min(2*wait, aheadSlow) { // the catalog has it by then
 		if now, ok := s.models.Model(m.ID); !ok || now != m || s.engine.Ready() != nil {
 			return // changed or removed since
+		}
+		if pinned := s.named(s.c.PinModels, m); pinned || s.named(s.c.PreloadModels, m) {
+			s.keep(ctx, m, pinned)
+			return
+		}
+		if s.c.Prepare != config.PrepareBackground {
+			return
 		}
 		if done, err := s.tryAhead(ctx, m, false); done || err != nil {
 			s.tellPrepared(ctx, m, err)

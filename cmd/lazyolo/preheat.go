@@ -35,15 +35,7 @@ func (s *server) warmUp(ctx context.Context) {
 			s.log.Error("no such model", "model", id, "setting", "PIN_MODELS or PRELOAD_MODELS")
 			continue
 		}
-		what, err := "load", s.detector.Warm(ctx, m.ID)
-		if err == nil && slices.Contains(s.c.PinModels, id) {
-			if what, err = "pin", s.pool.Pin(m); err == nil {
-				err = s.pool.Load(ctx, m) // a short keep-alive may have been over before
-			}
-		}
-		if err != nil && ctx.Err() == nil {
-			s.log.Error("cannot "+what+" model at the start", "model", m.ID, "err", err)
-		}
+		s.keep(ctx, m, slices.Contains(s.c.PinModels, id))
 	}
 	s.warmedUp.Store(true)
 	if s.c.Preheat == config.PreheatAuto {
@@ -52,6 +44,27 @@ func (s *server) warmUp(ctx context.Context) {
 	if s.c.Prepare == config.PrepareBackground {
 		s.prepareAll(ctx)
 	}
+}
+
+// keep loads a model that the settings name, and pins it if they say so.
+func (s *server) keep(ctx context.Context, m *yolo.Model, pinned bool) {
+	what, err := "load", s.detector.Warm(ctx, m.ID)
+	if err == nil && pinned {
+		if what, err = "pin", s.pool.Pin(m); err == nil {
+			err = s.pool.Load(ctx, m) // a short keep-alive may have been over before
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		s.log.Error("cannot "+what+" a model that the settings name", "model", m.ID, "err", err)
+	}
+}
+
+// named reports whether one of ids, folders or numbers, is m's.
+func (s *server) named(ids []string, m *yolo.Model) bool {
+	return slices.ContainsFunc(ids, func(id string) bool {
+		found, ok := s.models.Model(id)
+		return ok && found == m
+	})
 }
 
 // loadAhead loads a model that nobody asked for yet.

@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -72,6 +76,56 @@ func TestTheLedgerIsShown(t *testing.T) {
 	m := s.memory(t)
 	if m.Max != 700 || len(m.Loaded) != 2 || m.Ledger["mapped"] <= 0 || m.Ledger["private"] <= 0 || m.Ledger["base"] <= 0 || m.Models["0"].Hits == 0 {
 		t.Errorf("%+v", m)
+	}
+}
+
+// A pinned model whose folder goes and comes back is pinned again.
+func TestPinsComeBackWithTheirFolders(t *testing.T) {
+	t.Parallel()
+	needORT(t)
+	h := newHome(t)
+	h.many(t, 2)
+	s := start(t, h, "PIN_MODELS=b", "KEEP_ALIVE=1ms", "MODEL_POLL=50ms", "SAVE_ANNOTATED=off")
+	pinned := func() bool {
+		m := s.memory(t)
+		return len(m.Loaded) == 1 && m.Models["1"].Pinned
+	}
+	waitFor(t, "the pinned model", pinned)
+	at := filepath.Join(h.models, "b")
+	if err := os.Rename(at, filepath.Join(h.cwd, "b")); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the model to go", func() bool { return len(s.memory(t).Loaded) == 0 })
+	if err := os.Rename(filepath.Join(h.cwd, "b"), at); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the pinned model that came back", pinned)
+	s.serves(t, "1")
+}
+
+// Without a usable cache folder nothing prepared outlives its use in memory.
+func TestWithoutACacheFolderMemoryComesBack(t *testing.T) {
+	t.Parallel()
+	needORT(t)
+	h := newHome(t)
+	h.many(t, 3)
+	s := start(t, h, "CACHE_DIR=/proc/none", "KEEP_ALIVE=1ms", "SAVE_ANNOTATED=off")
+	for _, id := range []string{"0", "1", "2", "0"} {
+		s.serves(t, id)
+	}
+	waitFor(t, "the models to be closed", func() bool { return len(s.memory(t).Loaded) == 0 })
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.cmd.Process.Pid))
+	if err != nil {
+		t.Skip("needs /proc: ", err)
+	}
+	for _, fd := range fds {
+		to, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", s.cmd.Process.Pid, fd.Name()))
+		if err == nil && strings.Contains(to, "memfd:lazyolo") {
+			t.Errorf("%s is still in memory", to)
+		}
+	}
+	if maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", s.cmd.Process.Pid)); err != nil || strings.Contains(string(maps), "memfd:lazyolo") {
+		t.Errorf("a prepared file is still mapped, or %v", err)
 	}
 }
 
