@@ -8,6 +8,7 @@ import (
 
 	"lazyolo/internal/catalog"
 	"lazyolo/internal/config"
+	"lazyolo/internal/core"
 	"lazyolo/internal/detect"
 	"lazyolo/internal/pool"
 	"lazyolo/internal/prepare"
@@ -46,12 +47,12 @@ func (s *server) changed(c catalog.Change) {
 	s.events.Changed(string(c.Kind), c.Model, c.Err)
 	switch c.Kind {
 	case catalog.Removed:
-		for _, m := range heads(c.Model) {
+		for _, m := range core.Heads(c.Model) {
 			s.pool.Remove(m)
 			s.engine.Forget(m)
 		}
 	case catalog.Replaced:
-		for _, old := range heads(c.Old) {
+		for _, old := range core.Heads(c.Old) {
 			if other(c.Model, old) == nil {
 				s.pool.Remove(old)
 			}
@@ -59,23 +60,15 @@ func (s *server) changed(c catalog.Change) {
 		}
 		fallthrough
 	case catalog.Added:
-		for _, m := range heads(c.Model) {
+		for _, m := range core.Heads(c.Model) {
 			s.pool.Admit(m) // the model, or only this head of it, may have been removed before
 		}
 	}
 }
 
-// heads are a model and its other head.
-func heads(m *yolo.Model) []*yolo.Model {
-	if m.OtherHead == nil {
-		return []*yolo.Model{m}
-	}
-	return []*yolo.Model{m, m.OtherHead}
-}
-
 // other is the head of m that has the id of another revision's; nil: there is none.
 func other(m, head *yolo.Model) *yolo.Model {
-	for _, h := range heads(m) {
+	for _, h := range core.Heads(m) {
 		if h.ID == head.ID {
 			return h
 		}

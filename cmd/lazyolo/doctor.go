@@ -11,6 +11,7 @@ import (
 
 	"lazyolo/internal/catalog"
 	"lazyolo/internal/config"
+	"lazyolo/internal/core"
 	"lazyolo/internal/engine"
 	"lazyolo/internal/machine"
 	"lazyolo/internal/ort"
@@ -150,7 +151,7 @@ func (x *examination) access(c *config.Config) {
 // cache returns an engine over the cache; nil: there can be none.
 func (x *examination) cache(c *config.Config) *engine.Engine {
 	const cost = "prepared models stay in memory and are made anew at each start: a first request may take seconds"
-	e, err := engine.New(engineOptions(c, slog.New(slog.DiscardHandler)))
+	e, err := core.NewEngine(c, slog.New(slog.DiscardHandler))
 	switch {
 	case err != nil:
 		x.fail("cache", err, "")

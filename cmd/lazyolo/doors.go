@@ -6,11 +6,7 @@ import (
 
 	"lazyolo/internal/annotate"
 	"lazyolo/internal/bodies"
-	"lazyolo/internal/config"
-	"lazyolo/internal/detect"
 	"lazyolo/internal/httpapi"
-	"lazyolo/internal/imaging"
-	"lazyolo/internal/turbojpeg"
 	"lazyolo/yolo"
 )
 
@@ -51,7 +47,7 @@ func (ds doors) route(r *http.Request) (name, route string) {
 	return name, d.route(r)
 }
 
-// openDoors makes the detector and every door to it, behind the guard and telemetry.
+// openDoors makes every door to the detector, behind the guard and telemetry.
 func (s *server) openDoors() error {
 	c := s.c
 	o := httpapi.Options{
@@ -60,28 +56,22 @@ func (s *server) openDoors() error {
 		MemoryCheckInterval: c.MemoryCheckInterval, Health: s.health, Memory: s.memory,
 		Residents: s.pool, Events: s.events, Bodies: bodies.New(bodyShare(c, s.ledger.Budget())), Origin: allowedOrigin(c), Metrics: true,
 	}
-	pictures := &imaging.Codec{MaxPixels: c.MaxPixels, JPEG: &turbojpeg.Library{Buffers: s.engine.Store()}, Fast: c.Decode == config.DecodeFast,
-		Buffers: s.engine.Store()}
-	painter := annotate.NewPainter(pictures, concurrency(c), s.room)
-	o.Render = painter.Render
+	o.Render = s.core.Painter.Render
 	if c.SaveAnnotated {
 		var err error
-		s.annotate, err = annotate.New(annotate.Options{Dir: c.OutputPath, Painter: painter, Log: s.log,
+		s.annotate, err = annotate.New(annotate.Options{Dir: c.OutputPath, Painter: s.core.Painter, Log: s.log,
 			MaxBytes: pictureShare(s.ledger.Budget())})
 		if err != nil {
 			return hinted{err, "set OUTPUT_IMG_BASE_PATH to a writable folder, or SAVE_ANNOTATED=off"}
 		}
 		o.Annotate = s.annotate
 	}
-	s.detector = detect.New(s.models, s.pool, detect.Options{
-		Conf: float64(c.ConfThres), IoU: float64(c.IoUThres), Pictures: pictures, Buffers: s.engine.Store(), Known: s.signature,
-	})
 	seen := watched{s.detector, s.telemetry.Watch(s.detector)}
 	old, err := httpapi.New(seen, served{s.models, s.pool}, o)
 	if err != nil {
 		return err
 	}
-	rf, err := s.newRoboflow(seen, painter, o.Bodies)
+	rf, err := s.newRoboflow(seen, o.Bodies)
 	if err != nil {
 		return err
 	}

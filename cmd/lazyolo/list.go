@@ -21,6 +21,7 @@ import (
 
 	"lazyolo/internal/catalog"
 	"lazyolo/internal/config"
+	"lazyolo/internal/core"
 	"lazyolo/internal/engine"
 	"lazyolo/yolo"
 )
@@ -229,7 +230,7 @@ func folderRows(c *config.Config, s sys) ([]row, error) {
 	for _, p := range models.Problems() {
 		fmt.Fprintln(s.stderr, "lazyolo: refused:", p)
 	}
-	e, err := engine.New(engineOptions(c, slog.New(slog.DiscardHandler)))
+	e, err := core.NewEngine(c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		e = nil // what is prepared cannot be told
 	} else {

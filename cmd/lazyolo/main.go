@@ -16,7 +16,6 @@ import (
 	"strings"
 
 	"lazyolo/internal/config"
-	"lazyolo/internal/prepare"
 )
 
 // sys is what a command may use of its surroundings, so that a test can run one.
@@ -63,9 +62,6 @@ func commands() []command {
 
 // run runs one command and returns its exit code.
 func run(ctx context.Context, args []string, s sys) int {
-	if len(args) > 0 && args[0] == workerCommand {
-		return prepare.Work(s.stdin, s.stdout)
-	}
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 		printUsage(s.stdout)
 		if len(args) == 0 {

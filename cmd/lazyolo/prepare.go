@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"lazyolo/internal/config"
+	"lazyolo/internal/core"
 	"lazyolo/internal/detect"
-	"lazyolo/internal/engine"
 	"lazyolo/internal/prepare"
 	"lazyolo/yolo"
 )
@@ -25,7 +25,7 @@ func prepareModels(ctx context.Context, c *config.Config, s sys) error {
 	if err != nil {
 		return err
 	}
-	e, err := engine.New(engineOptions(c, log))
+	e, err := core.NewEngine(c, log)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"lazyolo/internal/config"
+	"lazyolo/internal/core"
 	"lazyolo/internal/pool"
 )
 
@@ -27,7 +28,7 @@ func (s *server) watchReloads(ctx context.Context, signals <-chan os.Signal) {
 		}
 		now, err := s.now.Load().Again()
 		if err == nil {
-			err = enough(budget(now), bodyShare(s.c, s.ledger.Budget()))
+			err = core.Enough(core.Budget(now), bodyShare(s.c, s.ledger.Budget()))
 		}
 		if err != nil {
 			s.log.Error("SIGHUP: the settings stay as they are", "err", err)

@@ -3,7 +3,6 @@ package main
 import (
 	"slices"
 
-	"lazyolo/internal/annotate"
 	"lazyolo/internal/bodies"
 	"lazyolo/internal/config"
 	"lazyolo/internal/roboflow"
@@ -32,12 +31,12 @@ func reservedNames(c *config.Config) []string {
 }
 
 // newRoboflow makes the door of the Roboflow dialect.
-func (s *server) newRoboflow(seen watched, painter *annotate.Painter, share *bodies.Share) (door, error) {
+func (s *server) newRoboflow(seen watched, share *bodies.Share) (door, error) {
 	d, err := roboflow.New(seen, s.models, s.pool, roboflow.Options{
 		Log: s.log, MaxBody: share.Largest(s.c.MaxBody),
 		UploadTimeout: s.c.UploadTimeout, RequestTimeout: s.c.RequestTimeout,
 		Bodies: share,
-		Render: painter.Render, Version: buildVersion, Legacy: s.c.RoboflowLegacy, Reserved: firstSegments(), URLHosts: s.c.AllowURLInput,
+		Render: s.core.Painter.Render, Version: buildVersion, Legacy: s.c.RoboflowLegacy, Reserved: firstSegments(), URLHosts: s.c.AllowURLInput,
 		Ready: func() bool { return len(s.unready()) == 0 },
 	})
 	if err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
@@ -21,12 +21,12 @@ import (
 	"lazyolo/internal/annotate"
 	"lazyolo/internal/catalog"
 	"lazyolo/internal/config"
+	"lazyolo/internal/core"
 	"lazyolo/internal/detect"
 	"lazyolo/internal/engine"
 	"lazyolo/internal/grpcapi"
 	"lazyolo/internal/httpapi"
 	"lazyolo/internal/ledger"
-	"lazyolo/internal/machine"
 	"lazyolo/internal/pool"
 	"lazyolo/internal/prepare"
 	"lazyolo/internal/simulate"
@@ -34,9 +34,6 @@ import (
 	"lazyolo/internal/usage"
 	"lazyolo/yolo"
 )
-
-// idleAfter is how long after the last request memory is given back.
-const idleAfter = 2 * time.Second
 
 // serve runs the server until the first signal, then lets requests in flight
 // finish; a second signal ends the process at once.
@@ -64,7 +61,8 @@ type server struct {
 	log       *slog.Logger
 	models    *catalog.Catalog
 	demo      bool // the embedded demo model is served
-	ledger    *ledger.Ledger
+	core      *core.Core
+	ledger    *ledger.Ledger // of the core, as the next three
 	engine    *engine.Engine
 	pool      *pool.Pool
 	detector  *detect.Detector
@@ -110,20 +108,8 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 	if s.certificate, err = newCertificate(c, log); err != nil {
 		return nil, err
 	}
-	if s.ledger, err = newLedger(c); err != nil {
-		return nil, err
-	}
 	if s.models, s.demo, err = openModels(c, log); err != nil {
 		return nil, err
-	}
-	eo := engineOptions(c, log)
-	// A run that wants more than its reservation fails instead of growing the process.
-	eo.ArenaMax, eo.Ran = s.ledger.Budget()-baseMemory, s.ran
-	if s.engine, err = engine.New(eo); err != nil {
-		return nil, err
-	}
-	if err := s.engine.Ready(); err != nil {
-		log.Error("inference is not possible", "err", err)
 	}
 	if c.TraceFile != "" {
 		if s.trace, err = simulate.NewRecorder(c.TraceFile, maxTrace); err != nil {
@@ -133,58 +119,44 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 	if s.telemetry, err = s.newTelemetry(); err != nil {
 		return nil, err
 	}
-	if s.pool, err = s.newPool(s.events); err != nil {
+	if err := s.openCore(); err != nil {
 		return nil, err
 	}
 	return s, s.openDoors()
 }
 
-// newPool makes the pool over the engine, within the ledger's budget.
-func (s *server) newPool(events *httpapi.Events) (*pool.Pool, error) {
-	o := pool.Options{
-		Engine: s.engine, Memory: s.engine, Ledger: s.ledger, Log: s.log,
-		MaxRuns: concurrency(s.c), Cores: max(machine.CPUs(), s.c.Threads), Threads: threads(s.c),
-		MaxQueue: s.c.MaxQueue, LoadTimeout: s.c.LoadTimeout,
-		MinResident: minResident, KeepAlive: s.c.KeepAlive, NeverEvict: s.c.LRUCache != nil && !*s.c.LRUCache,
-		Policy: pool.CostAware, WorkingRoom: workingRoom, IdleAfter: idleAfter, Idle: s.engine.Rest,
-		Costs:   s.costs,
-		Observe: func(t yolo.Transition) { s.telemetry.Transition(t); events.Transition(t) },
-		Decide:  func(d yolo.Decision) { s.telemetry.Decide(d); events.Decide(d) },
-	}
-	if s.c.EvictionPolicy == config.PolicyLRU {
-		o.Policy = pool.LRU
+// openCore opens what serves the models, within the budget.
+func (s *server) openCore() error {
+	n := core.Budget(s.c)
+	o := core.Options{
+		Config: s.c, Models: s.models, Log: s.log, Aside: bodyShare(s.c, n), Ran: s.ran,
+		Observe: func(t yolo.Transition) { s.telemetry.Transition(t); s.events.Transition(t) },
+		Decide:  func(d yolo.Decision) { s.telemetry.Decide(d); s.events.Decide(d) },
 	}
 	if s.trace != nil {
 		o.Used = s.trace.Record
 	}
-	return pool.New(o)
-}
-
-// costs is what is known of all models, by id.
-func (s *server) costs() map[string]pool.Cost {
-	known := make(map[string]pool.Cost)
-	for _, m := range s.models.All() {
-		for _, head := range heads(m) {
-			if c, ok := s.engine.Known(head); ok {
-				known[head.ID] = c
-			}
-		}
+	var err error
+	if s.core, err = core.Open(o); err != nil {
+		return err
 	}
-	return known
+	s.ledger, s.engine, s.pool, s.detector = s.core.Ledger, s.core.Engine, s.core.Pool, s.core.Detector
+	held := o.Aside
+	if s.c.SaveAnnotated {
+		held += pictureShare(n)
+	}
+	s.ledger.Set(ledger.Bodies, held)
+	// Go's heap, where the bodies lie, must not grow into the models' share between
+	// collections; pixels and tensors lie outside of it.
+	debug.SetMemoryLimit(goMemory + held)
+	if err := s.engine.Ready(); err != nil {
+		s.log.Error("inference is not possible", "err", err)
+	}
+	return nil
 }
 
 // maxTrace bounds the file of TRACE_FILE: 5 million uses.
 const maxTrace = 256 * mib
-
-// minResident bounds how fast two models can push each other out.
-const minResident = 250 * time.Millisecond
-
-// concurrency is how many pictures are in work at once: one more than fills the
-// cores would only take memory.
-func concurrency(c *config.Config) int { return cmp.Or(c.MaxConcurrency, machine.CPUs()) }
-
-// threads is how many a run takes that is alone.
-func threads(c *config.Config) int { return cmp.Or(c.Threads, machine.CPUs()) }
 
 // run listens, serves and drains.
 func (s *server) run(ctx context.Context, out sys) error {
@@ -306,7 +278,7 @@ func (s *server) close() error {
 	if s.annotate != nil {
 		within(5*time.Second, s.annotate.Close)
 	}
-	within(5*time.Second, s.pool.Close)
+	within(5*time.Second, s.core.Close)
 	if s.trace != nil {
 		errs = append(errs, s.trace.Close())
 		if n := s.trace.Dropped(); n > 0 {
@@ -314,7 +286,7 @@ func (s *server) close() error {
 		}
 	}
 	within(2*time.Second, s.telemetry.Shutdown) // a collector may be down
-	return errors.Join(append(errs, s.engine.Close())...)
+	return errors.Join(errs...)
 }
 
 // greet says where the server is and how to try it.

@@ -64,12 +64,6 @@ func (w watched) Infer(ctx context.Context, model string, in []yolo.Tensor, use 
 	return w.telemetry.Infer(ctx, model, func(ctx context.Context) error { return w.Detector.Infer(ctx, model, in, use) })
 }
 
-// signature is what is known of a model that was prepared.
-func (s *server) signature(m *yolo.Model) (yolo.Signature, bool) {
-	info, ok := s.engine.Cache().Known(m)
-	return yolo.Signature{Inputs: info.Inputs, Outputs: info.Outputs, Metadata: info.Metadata}, ok
-}
-
 // listenGRPC opens GRPC_PORT; nil: there is none.
 func (s *server) listenGRPC() (net.Listener, error) {
 	if s.grpc == nil {

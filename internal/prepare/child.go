@@ -100,7 +100,8 @@ func (c *Cache) runChild(ctx context.Context, stage string, out, from *os.File, 
 	ctx, cancel := context.WithTimeoutCause(ctx, c.o.Timeout, errTimeout)
 	defer cancel()
 	w := c.o.Worker()
-	cmd := exec.CommandContext(ctx, w.Path, w.Args[1:]...)
+	cmd := exec.CommandContext(ctx, w.Path)
+	cmd.Args = w.Args
 	cmd.Env = append(w.Env, childEnv()...)
 	cmd.ExtraFiles = []*os.File{out, from} // outputFD, weightsFD
 	stdout, stderr := &limitedBuffer{most: maxInfo}, &limitedBuffer{most: 8 << 10}

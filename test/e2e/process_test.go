@@ -92,7 +92,7 @@ func children(pid int) []int {
 // worker tells the child from a fork of the server that is about to become it.
 func worker(pid int) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return err == nil && strings.Contains(string(b), "\x00prepare-worker")
+	return err == nil && strings.HasPrefix(string(b), "lazyolo-prepare-worker\x00")
 }
 
 // files counts the descriptors that a process has open.

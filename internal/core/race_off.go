@@ -1,6 +1,6 @@
 //go:build !race
 
-package main
+package core
 
 // raceMemory is what the race detector takes: it is not built in.
 const raceMemory = 0
