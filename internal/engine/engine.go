@@ -76,8 +76,19 @@ func New(o Options) (*Engine, error) {
 	return e, err
 }
 
-// Close lets go of the cache folder; open models stay.
-func (e *Engine) Close() error { return e.cache.Close() }
+// Close lets go of the cache folder and of ONNX Runtime. Every model is closed before.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	rt := e.rt
+	e.rt = nil
+	e.mu.Unlock()
+	if rt == nil {
+		return e.cache.Close()
+	}
+	err := rt.Shrink()
+	rt.Release()
+	return errors.Join(err, e.cache.Close())
+}
 
 // Cache is where prepared models lie.
 func (e *Engine) Cache() *prepare.Cache { return e.cache }

@@ -26,10 +26,12 @@ import (
 
 // A Runtime is ONNX Runtime, loaded: its environment and the one memory arena
 // that every session shares. There is at most one per process and it lives as
-// long as the process does: the library does not survive being unloaded.
+// long as the process does: the library does not survive being unloaded. Who needs it
+// no more can leave it to the next (Release).
 type Runtime struct {
 	c       C.lz_runtime
 	library Library
+	most    int64      // Options.ArenaMax
 	arena   sync.Once  // guards c.arena, found through the first session
 	shrink  sync.Mutex // guards c.shrinker
 }
@@ -42,30 +44,52 @@ type Options struct {
 // ErrAlreadyOpen is returned by Open when the process has a Runtime.
 var ErrAlreadyOpen = errors.New("onnx runtime is open already")
 
-// opened guards the one environment that ONNX Runtime allows in a process.
-var opened sync.Mutex
+// one is the environment that ONNX Runtime allows in a process.
+var one struct {
+	sync.Mutex
+	taken bool
+	left  *Runtime // by its last user; nil: none was
+}
 
 // Open loads lib into the process and starts it, which takes about 20 ms and
-// 20 MB. A library older than MinVersion is refused.
+// 20 MB. A library older than MinVersion is refused. A Runtime that was released
+// is used again, whatever library it is of, unless its arena may hold less than
+// o.ArenaMax: that is fixed at the start.
 func Open(lib Library, o Options) (*Runtime, error) {
 	if err := lib.check(); err != nil {
 		return nil, err
 	}
-	if !opened.TryLock() {
+	one.Lock()
+	defer one.Unlock()
+	if one.taken {
 		return nil, ErrAlreadyOpen
 	}
-	r := &Runtime{library: lib}
+	if r := one.left; r != nil {
+		if r.most > 0 && (o.ArenaMax == 0 || o.ArenaMax > r.most) {
+			return nil, fmt.Errorf("onnx runtime was started in this process with %d MiB for all runs, which cannot be raised: begin with the largest budget", r.most>>20)
+		}
+		one.taken, one.left = true, nil
+		return r, nil
+	}
+	r := &Runtime{library: lib, most: o.ArenaMax}
 	path := C.CString(lib.Path)
 	defer C.free(unsafe.Pointer(path))
 	if msg := C.lz_load(path, &r.c); msg != nil {
-		opened.Unlock()
 		return nil, fmt.Errorf("open onnx runtime %s: %s; %s", lib.Path, C.GoString(msg), Remedy)
 	}
+	one.taken = true // a half-started environment cannot be taken back
 	if err := r.check(C.lz_start(&r.c, C.size_t(o.ArenaMax))); err != nil {
-		// A half-started environment cannot be taken back: the lock stays held.
 		return nil, fmt.Errorf("start onnx runtime %s: %w", lib.Path, err)
 	}
 	return r, nil
+}
+
+// Release leaves r to the next Open of this process. Its sessions are closed before,
+// and r is not used after.
+func (r *Runtime) Release() {
+	one.Lock()
+	defer one.Unlock()
+	one.taken, one.left = false, r
 }
 
 // Version returns the version the loaded library reports, such as "1.32.0".

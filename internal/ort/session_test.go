@@ -231,4 +231,27 @@ func TestWhatIsNoModelIsRefused(t *testing.T) {
 	if _, err := Open(Library{}, Options{}); !errors.Is(err, ErrAlreadyOpen) {
 		t.Errorf("a second runtime: %v", err)
 	}
+	r.Release()
+	if _, err := Open(Library{Version: "1.20.0"}, Options{}); err == nil {
+		t.Error("one that is too old was opened")
+	}
+	if again, err := Open(Library{}, Options{ArenaMax: 1 << 20}); err != nil || again != r {
+		t.Errorf("after its release: %v %v", again, err)
+	}
+}
+
+// An arena's bound is fixed at the start: a runtime that was left is not used for more.
+func TestALeftRuntimeKeepsItsArena(t *testing.T) {
+	r := runtimeOf(t)
+	r.most = 1 << 20
+	r.Release()
+	defer func() { r.most = 0 }()
+	for _, most := range []int64{0, 1<<20 + 1} {
+		if _, err := Open(Library{}, Options{ArenaMax: most}); err == nil || errors.Is(err, ErrAlreadyOpen) {
+			t.Errorf("ArenaMax %d: %v", most, err)
+		}
+	}
+	if again, err := Open(Library{}, Options{ArenaMax: 1 << 20}); err != nil || again != r {
+		t.Errorf("for as much: %v %v", again, err)
+	}
 }
