@@ -55,7 +55,7 @@ type Model struct {
 	Version     string         // version of labels.yaml
 	Description string         // description of labels.yaml
 	TaskName    string         // task as labels.yaml spells it: the old API repeats it
-	Task        Task           // the same, understood
+	Task        Task           // the same, understood; "": there is no labels.yaml, and the weights file says it, else it is detection
 	Labels      Labels         // class names of labels.yaml; they win over the file's own
 	InputSize   int            // square input in pixels from input_size; 0: not given
 	Weights     string         // path of the weights, symlinks resolved

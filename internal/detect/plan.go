@@ -45,13 +45,15 @@ type query struct {
 // newPlan chooses the head for m's task and checks the task against what the file
 // says and has. Its errors say what contradicts what.
 func newPlan(m *yolo.Model, inputs, outputs []yolo.TensorInfo, metadata map[string]string) (*plan, error) {
-	f := readFacts(metadata)
-	if said, ok := yolo.ParseTask(f.task); f.task != "" && (!ok || said != m.Task) {
+	f, whose := readFacts(metadata), m
+	if m.Task == "" { // of a file that has no labels.yaml
+		m = withTask(m, f)
+	} else if said, ok := yolo.ParseTask(f.task); f.task != "" && (!ok || said != m.Task) {
 		return nil, unsupported(m, "task: labels.yaml says %s, the model file says %s", m.TaskName, f.task)
 	}
-	p := &plan{model: m, names: names{m.Labels, f.names}, signature: yolo.Signature{Inputs: inputs, Outputs: outputs, Metadata: metadata}}
+	p := &plan{model: whose, names: names{m.Labels, f.names}, signature: yolo.Signature{Inputs: inputs, Outputs: outputs, Metadata: metadata}}
 	if f.twoHeaded {
-		p.other = m.OtherHead
+		p.other = whose.OtherHead
 	}
 	shapes, how := shapesOf(outputs), letterboxed
 	var err error
@@ -87,6 +89,17 @@ func newPlan(m *yolo.Model, inputs, outputs []yolo.TensorInfo, metadata map[stri
 	}
 	p.input, err = inputOf(m, inputs, f.stride, f.size, how)
 	return p, err
+}
+
+// withTask is m with the task that its file says, or detection.
+func withTask(m *yolo.Model, f facts) *yolo.Model {
+	named := *m
+	named.TaskName = f.task
+	if named.TaskName == "" {
+		named.TaskName = string(yolo.Detect)
+	}
+	named.Task, _ = yolo.ParseTask(named.TaskName)
+	return &named
 }
 
 // name gives what is in r its names.
