@@ -33,7 +33,16 @@ func benchCommand() command {
 	var f loadFlags
 	return command{
 		name: "bench", args: "memory [PICTURE] | load PICTURE|FOLDER...",
-		does: "compare memory with a server that loads all models at its start; or load a running server, lazyolo or the old one, and report how it does",
+		does: "compare memory with a server that loads all models at its start, or load a running server",
+		more: "bench memory runs three set-ups beside each other: all models loaded at the start, lazy, and lazy in a budget.
+" +
+			"bench load asks a running server, lazyolo or the old one, and reports how it does.",
+		examples: []string{
+			"lazyolo bench memory --models-path /srv/models --out report/",
+			"lazyolo bench load pictures/ --clients 8 --duration 30s",
+			"lazyolo bench load photo.jpg --url http://127.0.0.1:8000 --models 0-9 --zipf 1 --json",
+		},
+		settings: []string{"Models", "Memory and processors", "Preparation"},
 		flags: func(fs *flag.FlagSet) {
 			fs.StringVar(&f.URL, "url", "http://127.0.0.1:8000", "server to load")
 			fs.IntVar(&f.Clients, "clients", 8, "requests under way at most")

@@ -19,6 +19,9 @@ func convertCommand() command {
 	var o convert.Options
 	return command{
 		name: "convert", args: "best.pt", does: "write a PyTorch checkpoint as a standard ONNX file",
+		more:     "serve and detect need no conversion: they take .pt as it is.",
+		examples: []string{"lazyolo convert best.pt", "lazyolo convert best.pt -o fire.onnx --dynamic --half"},
+		settings: noSettings,
 		flags: func(fs *flag.FlagSet) {
 			fs.StringVar(&out, "o", "", "file to write; default: the same name ending in .onnx")
 			fs.IntVar(&o.ImageSize, "imgsz", 0, "side of the input in pixels; default: what the model was trained with")

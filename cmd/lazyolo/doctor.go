@@ -25,6 +25,8 @@ func doctorCommand() command {
 	fix := false
 	return command{
 		name: "doctor", does: "show what lazyolo finds here, what is missing and what that costs",
+		more:     "It fails where models cannot be run or served. With the settings of serve it looks at what serve would see.",
+		examples: []string{"lazyolo doctor", "lazyolo doctor --fix", "lazyolo doctor --models-path /srv/models"},
 		flags: func(fs *flag.FlagSet) {
 			fs.BoolVar(&fix, "fix", false, "fetch ONNX Runtime with pip or npm when it is missing or too old")
 		},

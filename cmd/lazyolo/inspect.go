@@ -16,6 +16,17 @@ import (
 	"lazyolo/internal/torch"
 )
 
+// inspectCommand makes the inspect command.
+func inspectCommand() command {
+	return command{
+		name: "inspect", args: "best.pt|best.onnx", does: "print what is in a model file and whether it can be used",
+		more:     "Nothing in the file is executed.",
+		examples: []string{"lazyolo inspect best.pt", "lazyolo inspect models/fire/best.onnx"},
+		settings: noSettings,
+		run:      inspect,
+	}
+}
+
 // inspect prints what is in a model file, .pt or .onnx, and whether lazyolo can
 // use it; nothing in the file is executed.
 func inspect(_ context.Context, c *config.Config, s sys) error {

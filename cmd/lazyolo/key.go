@@ -14,6 +14,9 @@ func keyCommand() command {
 	scopes := ""
 	return command{
 		name: "key", args: "NAME", does: "make an API key and its line for API_KEYS_FILE",
+		more:     "The key is printed to standard error, once; the line, which does not tell it, to standard output.",
+		examples: []string{"lazyolo key camera-1 >> keys", "lazyolo key operator --scopes read,infer,admin"},
+		settings: noSettings,
 		flags: func(fs *flag.FlagSet) {
 			fs.StringVar(&scopes, "scopes", "read,infer", "what it may do: some of read, infer and admin")
 		},

@@ -1,18 +1,14 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
-	"net/url"
 	"os"
 	"os/signal"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +35,14 @@ type listFlags struct {
 func modelsCommand() command {
 	var f listFlags
 	return command{
-		name: "models", args: "[MODEL]", does: "list the models of a folder, or of a running server with their states; or show one",
+		name: "models", args: "[list] | show MODEL", does: "list the models of a folder or of a running server, or show one",
+		more: "list is what models does without a word behind it. A model is named by folder, name or number. Of a running server\n" +
+			"states and memory are told, of a folder what is prepared.",
+		examples: []string{
+			"lazyolo models --models-path /srv/models", "lazyolo models show fire",
+			"lazyolo models --url http://127.0.0.1:8000 --watch", "lazyolo models show fire --url http://127.0.0.1:8000 --json",
+		},
+		settings: []string{"Models", "Preparation"},
 		flags: func(fs *flag.FlagSet) {
 			fs.StringVar(&f.url, "url", "", "running server to ask; default: the folder MODELS_PATH is read")
 			fs.BoolVar(&f.watch, "watch", false, "go on showing the server's, until interrupted (needs --url)")
@@ -52,24 +55,21 @@ func modelsCommand() command {
 }
 
 func runModels(ctx context.Context, f listFlags, c *config.Config, s sys) error {
+	only, err := shownModel(c.Args)
 	switch {
-	case len(c.Args) > 1:
-		return &config.UsageError{Setting: "models", Msg: fmt.Sprintf("models shows one model, got %d", len(c.Args)), Hint: "lazyolo models fire"}
+	case err != nil:
+		return err
 	case f.watch && f.url == "":
 		return &config.UsageError{Setting: "--watch", Msg: "--watch needs a running server", Hint: "lazyolo models --watch --url http://127.0.0.1:8000"}
 	case f.every < 100*time.Millisecond:
 		return &config.UsageError{Setting: "--every", Msg: fmt.Sprintf("--every must be at least 100ms, got %v", f.every)}
 	}
-	look := func(context.Context) ([]row, error) { return folderRows(c, s) }
+	look := func(context.Context) ([]row, error) { return folderRows(c, s, only) }
 	if f.url != "" {
 		if f.key == "" {
 			f.key = s.getenv("LAZYOLO_KEY")
 		}
-		look = func(ctx context.Context) ([]row, error) { return serverRows(ctx, f) }
-	}
-	only := ""
-	if len(c.Args) == 1 {
-		only = c.Args[0]
+		look = func(ctx context.Context) ([]row, error) { return serverRows(ctx, f, only) }
 	}
 	if !f.watch {
 		return showOnce(ctx, s.stdout, look, only, f.asJSON)
@@ -113,60 +113,67 @@ func (c cell) text() string {
 	return fmt.Sprint(c.value)
 }
 
-// is reports whether a row is the model that was asked for: by folder, name or number.
-func (r row) is(model string) bool {
-	for _, c := range r {
-		if (c.name == "folder" || c.name == "name" || c.name == "id") && c.text() == model {
-			return true
-		}
+// shownModel is the model that the arguments ask to be shown; "": all are listed. A
+// model alone is shown, too.
+func shownModel(args []string) (string, error) {
+	const hint = "lazyolo models show fire"
+	switch {
+	case len(args) == 0 || len(args) == 1 && args[0] == "list":
+		return "", nil
+	case len(args) == 1 && args[0] == "show":
+		return "", &config.UsageError{Setting: "models", Msg: "models show needs a model", Hint: hint}
+	case len(args) == 1:
+		return args[0], nil
+	case len(args) == 2 && args[0] == "show":
+		return args[1], nil
 	}
-	return false
+	return "", &config.UsageError{Setting: "models", Msg: fmt.Sprintf("models takes list, or show and one model, got %q", args), Hint: hint}
 }
 
-// showOnce prints all rows, or the one that is asked for.
+// isModel reports whether a model is the one that is asked for: by folder, name or number.
+func isModel(asked, folder, name string, index int) bool {
+	return asked == folder || asked == name || asked == strconv.Itoa(index)
+}
+
+func noModel(name string) error {
+	return hinted{fmt.Errorf("no model %q", name), "lazyolo models lists them"}
+}
+
+// showOnce prints all rows, or the one of the model that is asked for.
 func showOnce(ctx context.Context, w io.Writer, look func(context.Context) ([]row, error), only string, asJSON bool) error {
 	rows, err := look(ctx)
 	if err != nil {
 		return err
 	}
-	if only != "" {
-		var found []row
-		for _, r := range rows {
-			if r.is(only) {
-				found = append(found, r)
-			}
+	switch {
+	case asJSON && only != "":
+		return printJSON(w, rows[0].object())
+	case asJSON:
+		out := make([]map[string]any, len(rows))
+		for i, r := range rows {
+			out[i] = r.object()
 		}
-		if len(found) == 0 {
-			return hinted{fmt.Errorf("no model %q", only), "lazyolo models lists them"}
-		}
-		rows = found
-	}
-	if asJSON {
-		return printJSON(w, rows)
-	}
-	if only != "" {
-		for _, c := range rows[0] {
-			if _, err := fmt.Fprintf(w, "%-10s %s\n", c.name, c.text()); err != nil {
-				return err
-			}
-		}
-		return nil
+		return printJSON(w, out)
+	case only != "":
+		return printDetails(w, rows[0])
 	}
 	return printTable(w, rows)
 }
 
-func printJSON(w io.Writer, rows []row) error {
-	out := make([]map[string]any, len(rows))
-	for i, r := range rows {
-		out[i] = make(map[string]any, len(r))
-		for _, c := range r {
-			out[i][c.name] = c.value
-		}
+// object is a row as JSON has it.
+func (r row) object() map[string]any {
+	out := make(map[string]any, len(r))
+	for _, c := range r {
+		out[c.name] = c.value
 	}
+	return out
+}
+
+func printJSON(w io.Writer, v any) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(out)
+	return encoder.Encode(v)
 }
 
 // printTable aligns columns by what a terminal shows: a Chinese letter is two wide.
@@ -221,8 +228,9 @@ func columns(text string) int {
 	return n
 }
 
-// folderRows reads the models folder: what serve would serve, and what is prepared.
-func folderRows(c *config.Config, s sys) ([]row, error) {
+// folderRows reads the models folder: what serve would serve, and what is prepared; of
+// all models, or everything of one.
+func folderRows(c *config.Config, s sys, only string) ([]row, error) {
 	models, err := catalog.Open(catalog.Options{Dir: c.ModelsPath, AllowDirs: c.AllowModelDirs, StateDir: c.StateDir, ReadOnly: true})
 	if err != nil {
 		return nil, hinted{err, "set MODELS_PATH to the folder of model folders"}
@@ -238,7 +246,14 @@ func folderRows(c *config.Config, s sys) ([]row, error) {
 	}
 	var rows []row
 	for _, m := range models.All() {
-		rows = append(rows, folderRow(m, e))
+		if only == "" {
+			rows = append(rows, folderRow(m, e))
+		} else if isModel(only, m.ID, m.Name, m.Index) {
+			return []row{append(folderRow(m, e), folderDetails(m, e)...)}, nil
+		}
+	}
+	if only != "" {
+		return nil, noModel(only)
 	}
 	return rows, nil
 }
@@ -255,104 +270,4 @@ func folderRow(m *yolo.Model, e *engine.Engine) row {
 		}
 	}
 	return append(r, cell{"prepared", prepared, false}, cell{"loaded_mb", mapped, true}, cell{"run_mb", run, true})
-}
-
-// A servedModel is what a server says of a model in /api/v2/models.
-type servedModel struct {
-	Name    string `json:"model_name"`
-	Version string `json:"version"`
-	Task    string `json:"task"`
-	Folder  string `json:"folder"`
-}
-
-// A servedState is what it says of it in /api/v2/memory_status.
-type servedState struct {
-	State    string     `json:"state"`
-	Warm     bool       `json:"warm"`
-	Pinned   bool       `json:"pinned"`
-	Mapped   float64    `json:"mapped_mb"`
-	Private  float64    `json:"private_mb"`
-	Hits     int64      `json:"hits"`
-	Loads    int64      `json:"loads"`
-	LoadMS   float64    `json:"load_ms"`
-	LastUsed *time.Time `json:"last_used"`
-	Expires  *time.Time `json:"expires"`
-}
-
-// serverRows asks a running server. The old one has no states.
-func serverRows(ctx context.Context, f listFlags) ([]row, error) {
-	var models map[string]servedModel
-	if err := askServer(ctx, f, "/api/v2/models", &models); err != nil {
-		return nil, err
-	}
-	var memory struct{ Models map[string]servedState }
-	if err := askServer(ctx, f, "/api/v2/memory_status", &memory); err != nil {
-		memory.Models = nil
-	}
-	now := time.Now()
-	var rows []row
-	for id, m := range models {
-		n, err := strconv.Atoi(id)
-		if err != nil {
-			return nil, fmt.Errorf("ask the server: %q is no number of a model", id)
-		}
-		rows = append(rows, serverRow(n, m, memory.Models[id], now))
-	}
-	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a[0].value.(int), b[0].value.(int)) })
-	return rows, nil
-}
-
-func serverRow(n int, m servedModel, s servedState, now time.Time) row {
-	state := s.State
-	switch {
-	case state == "":
-		state = "unloaded"
-	case state == "ready" && !s.Warm:
-		state = "cool"
-	}
-	r := row{
-		{"id", n, true}, {"folder", m.Folder, false}, {"name", m.Name, false}, {"version", m.Version, false}, {"task", m.Task, false},
-		{"state", state, false}, {"mb", s.Mapped + s.Private, true}, {"hits", s.Hits, true}, {"loads", s.Loads, true}, {"load_ms", s.LoadMS, true},
-	}
-	used, expires := any(nil), any(nil)
-	if s.LastUsed != nil {
-		used = now.Sub(*s.LastUsed).Round(time.Second).String() + " ago"
-	}
-	if s.Expires != nil {
-		expires = "in " + max(0, s.Expires.Sub(now)).Round(time.Second).String()
-	}
-	return append(r, cell{"used", used, false}, cell{"expires", expires, false}, cell{"pinned", s.Pinned, false})
-}
-
-// askServer reads one JSON answer of the server.
-func askServer(ctx context.Context, f listFlags, path string, to any) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	u, err := url.JoinPath(f.url, path)
-	if err != nil {
-		return &config.UsageError{Setting: "--url", Msg: err.Error()}
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
-	if err != nil {
-		return &config.UsageError{Setting: "--url", Msg: err.Error()}
-	}
-	if f.key != "" {
-		req.Header.Set("Authorization", "Bearer "+f.key)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return hinted{fmt.Errorf("ask the server: %w", err), "is it running there? --url names it"}
-	}
-	defer resp.Body.Close()
-	switch resp.StatusCode {
-	case http.StatusOK:
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return hinted{fmt.Errorf("ask the server: %s", resp.Status), "give a key with --key or LAZYOLO_KEY"}
-	default:
-		return fmt.Errorf("ask the server: %s answers %s", u, resp.Status)
-	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<20)).Decode(to); err != nil {
-		return fmt.Errorf("ask the server: %s: %w", u, err)
-	}
-	return nil
 }

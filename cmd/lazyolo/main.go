@@ -13,7 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime/debug"
-	"strings"
+	"syscall"
 
 	"lazyolo/internal/config"
 )
@@ -39,56 +39,78 @@ func main() {
 
 // A command is one word after lazyolo.
 type command struct {
-	name, args, does string
+	name, args, does string   // does: "": it is for lazyolo itself, and not listed
+	more             string   // what else its help says; "": nothing
+	examples         []string // of use, as they are typed
+	settings         []string // the groups of settings that matter to it; nil: all
 	run              func(ctx context.Context, c *config.Config, s sys) error
-	flags            func(fs *flag.FlagSet) // its own, beside the settings
+	flags            func(fs *flag.FlagSet) // its own, beside the settings; nil: none
 }
 
 func commands() []command {
 	return []command{
-		{name: "serve", does: "serve the models over HTTP", run: serve},
-		{name: "prepare", args: "[models...]", does: "prepare all or some models ahead of their first use", run: prepareModels},
-		convertCommand(),
-		simulateCommand(),
+		serveCommand(),
+		detectCommand(),
 		modelsCommand(),
+		prepareCommand(),
+		convertCommand(),
+		inspectCommand(),
+		simulateCommand(),
 		benchCommand(),
 		eagerCommand(),
-		{name: "inspect", args: "best.pt|best.onnx", does: "print what is in a model file and whether it can be used", run: inspect},
 		keyCommand(),
 		doctorCommand(),
-		{name: "version", does: "print the version", run: version},
+		versionCommand(),
 	}
 }
 
 // run runs one command and returns its exit code.
 func run(ctx context.Context, args []string, s sys) int {
-	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-		printUsage(s.stdout)
-		if len(args) == 0 {
-			return exitUsage
-		}
-		return exitOK
+	if len(args) == 0 {
+		printUsage(s.stderr)
+		return exitUsage
 	}
-	for _, c := range commands() {
-		if c.name != args[0] {
-			continue
-		}
-		own := flag.NewFlagSet(c.name, flag.ContinueOnError)
-		if c.flags != nil {
-			c.flags(own)
-		}
-		cfg, err := config.LoadFlags(own, args[1:], s.getenv, s.readFile)
-		if errors.Is(err, flag.ErrHelp) {
-			printHelp(s.stdout, c)
-			return exitOK
-		}
-		if err == nil {
-			err = c.run(ctx, cfg, s)
-		}
+	name, rest := args[0], args[1:]
+	switch name {
+	case "help", "-h", "--help":
+		return report(s.stderr, help(s.stdout, rest))
+	case "--version", "-v":
+		name = "version"
+	}
+	c, err := find(name)
+	if err != nil {
 		return report(s.stderr, err)
 	}
-	return report(s.stderr, &config.UsageError{
-		Setting: args[0], Msg: fmt.Sprintf("unknown command %q", args[0]), Hint: "run: lazyolo help"})
+	own := flag.NewFlagSet(c.name, flag.ContinueOnError)
+	if c.flags != nil {
+		c.flags(own)
+	}
+	cfg, err := config.LoadFlags(own, rest, s.getenv, s.readFile)
+	if errors.Is(err, flag.ErrHelp) {
+		return report(s.stderr, printHelp(s.stdout, c))
+	}
+	if err == nil {
+		err = c.run(ctx, cfg, s)
+	}
+	return report(s.stderr, err)
+}
+
+// find finds a command by its name.
+func find(name string) (command, error) {
+	var names []string
+	for _, c := range commands() {
+		if c.name == name {
+			return c, nil
+		}
+		if c.does != "" {
+			names = append(names, c.name)
+		}
+	}
+	e := &config.UsageError{Setting: name, Msg: fmt.Sprintf("unknown command %q", name), Hint: "run: lazyolo help"}
+	if near := config.Nearest(name, names); near != "" {
+		e.Hint = fmt.Sprintf("did you mean %s? lazyolo help lists the commands", near)
+	}
+	return command{}, e
 }
 
 // A hinted error tells what to do about it.
@@ -107,7 +129,7 @@ func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	if errors.Is(err, errReported) {
+	if errors.Is(err, errReported) || errors.Is(err, syscall.EPIPE) { // whoever read the output has gone
 		return exitError
 	}
 	fmt.Fprintln(w, "lazyolo: error:", err)
@@ -125,40 +147,6 @@ func report(w io.Writer, err error) int {
 	return exitError
 }
 
-func printUsage(w io.Writer) {
-	fmt.Fprint(w, "lazyolo serves any number of YOLO models from one small process.\n\nusage: lazyolo <command> [--setting value ...]\n\n")
-	for _, c := range commands() {
-		if c.does == "" {
-			continue // it is for lazyolo itself
-		}
-		fmt.Fprintf(w, "  %-28s %s\n", strings.TrimSpace(c.name+" "+c.args), c.does)
-	}
-	fmt.Fprint(w, "\nrun: lazyolo <command> --help for the settings\n")
-}
-
-// printHelp lists a command's own flags and every setting.
-func printHelp(w io.Writer, c command) {
-	fmt.Fprintf(w, "lazyolo %s: %s\n\nusage: lazyolo %s [--setting value ...]\n", c.name, c.does, strings.TrimSpace(c.name+" "+c.args))
-	if c.flags != nil {
-		own := flag.NewFlagSet(c.name, flag.ContinueOnError)
-		c.flags(own)
-		fmt.Fprintln(w)
-		own.VisitAll(func(f *flag.Flag) { fmt.Fprintf(w, "  --%-22s %s\n", f.Name, f.Usage) })
-	}
-	fmt.Fprint(w, "\nsettings, by default < lazyolo.yaml (--config FILE) < environment < flag:\n")
-	group := ""
-	for _, s := range config.Settings() {
-		if s.Group != group {
-			group = s.Group
-			fmt.Fprintf(w, "\n%s\n", group)
-		}
-		fmt.Fprintf(w, "  --%s (%s)  %s\n", s.Flag(), s.Name, s.Help)
-		if s.Default != "" {
-			fmt.Fprintf(w, "      default: %s\n", s.Default)
-		}
-	}
-}
-
 // buildVersion and buildCommit are set by the Makefile through -ldflags.
 var buildVersion, buildCommit = "dev", ""
 
@@ -171,6 +159,13 @@ func versionString() string {
 		s += " " + info.GoVersion
 	}
 	return s
+}
+
+// versionCommand makes the version command.
+func versionCommand() command {
+	return command{
+		name: "version", does: "print the version", examples: []string{"lazyolo version"}, settings: noSettings, run: version,
+	}
 }
 
 func version(_ context.Context, _ *config.Config, s sys) error {

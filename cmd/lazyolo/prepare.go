@@ -14,6 +14,17 @@ import (
 	"lazyolo/yolo"
 )
 
+// prepareCommand makes the prepare command.
+func prepareCommand() command {
+	return command{
+		name: "prepare", args: "[MODEL...]", does: "prepare all or some models ahead of their first use",
+		more:     "Models are named by folder or number. What is prepared is kept in CACHE_DIR and used by serve and detect.",
+		examples: []string{"lazyolo prepare", "lazyolo prepare fire smoke --models-path /srv/models"},
+		settings: []string{"Models", "Preparation"},
+		run:      prepareModels,
+	}
+}
+
 // prepareModels prepares the named models, or all, one after the other and says
 // how each went. It fails when one of them could not be prepared, or cannot serve.
 func prepareModels(ctx context.Context, c *config.Config, s sys) error {

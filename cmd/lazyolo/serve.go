@@ -35,6 +35,17 @@ import (
 	"lazyolo/yolo"
 )
 
+// serveCommand makes the serve command.
+func serveCommand() command {
+	return command{
+		name: "serve", does: "serve the models over HTTP and gRPC",
+		more: "Without MODELS_PATH and a folder ./models an embedded demo model is served. The first SIGINT or SIGTERM\n" +
+			"lets requests finish, a second ends at once; SIGHUP has settings, models and keys looked at again.",
+		examples: []string{"lazyolo serve", "lazyolo serve --models-path /srv/models --max-memory-mb 2048", "MODELS_PATH=/srv/models lazyolo serve --port 9000"},
+		run:      serve,
+	}
+}
+
 // serve runs the server until the first signal, then lets requests in flight
 // finish; a second signal ends the process at once.
 func serve(ctx context.Context, c *config.Config, s sys) error {

@@ -126,8 +126,11 @@ func (e *UsageError) Error() string { return e.Msg }
 //
 // The error is a *UsageError, or flag.ErrHelp for -h and --help.
 func Load(args []string, getenv func(string) string, readFile func(string) ([]byte, error)) (*Config, error) {
-	return LoadFlags(flag.NewFlagSet("lazyolo", flag.ContinueOnError), args, getenv, readFile)
+	return LoadFlags(flag.NewFlagSet(programName, flag.ContinueOnError), args, getenv, readFile)
 }
+
+// programName names a set of flags that is of no command.
+const programName = "lazyolo"
 
 // LoadFlags is Load for a command that has flags of its own, which it has
 // defined on fs; none may have a setting's name. fs is silenced, and its

@@ -124,7 +124,7 @@ func fileText(s Setting, val *yaml.Node) (string, bool) {
 
 func unknownKey(name string, key *yaml.Node, known []string) error {
 	hint := "lazyolo serve --help lists the settings"
-	if near := nearest(strings.ReplaceAll(strings.ToLower(key.Value), "-", "_"), known); near != "" {
+	if near := Nearest(strings.ReplaceAll(strings.ToLower(key.Value), "-", "_"), known); near != "" {
 		hint = "did you mean " + near + "?"
 	}
 	e := fileError(name, key, fmt.Sprintf("%.100q is no setting", key.Value), hint)

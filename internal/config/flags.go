@@ -50,11 +50,16 @@ func flagError(err error, fs *flag.FlagSet) error {
 	if errors.Is(err, flag.ErrHelp) {
 		return err
 	}
+	command := fs.Name()
+	if command == programName {
+		command = "serve"
+	}
+	list := "lazyolo " + command + " --help lists the flags"
 	if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
-		e := &UsageError{Setting: name, Msg: "unknown flag --" + name, Hint: "lazyolo serve --help lists the flags"}
+		e := &UsageError{Setting: name, Msg: "unknown flag --" + name, Hint: list}
 		var known []string
 		fs.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })
-		if near := nearest(strings.ReplaceAll(strings.ToLower(name), "_", "-"), known); near != "" {
+		if near := Nearest(strings.ReplaceAll(strings.ToLower(name), "_", "-"), known); near != "" {
 			e.Hint = "did you mean --" + near + "?"
 		}
 		return e
@@ -62,12 +67,12 @@ func flagError(err error, fs *flag.FlagSet) error {
 	if name, ok := strings.CutPrefix(err.Error(), "flag needs an argument: -"); ok {
 		return &UsageError{name, "--" + name + " needs a value", "write --" + name + " VALUE"}
 	}
-	return &UsageError{Setting: "flags", Msg: err.Error(), Hint: "lazyolo serve --help lists the flags"}
+	return &UsageError{Setting: "flags", Msg: strings.Replace(err.Error(), " for flag -", " for flag --", 1), Hint: list}
 }
 
-// nearest returns the known name that word was most likely meant to be, or ""
+// Nearest returns the known name that word was most likely meant to be, or ""
 // when none is close.
-func nearest(word string, known []string) string {
+func Nearest(word string, known []string) string {
 	best, least := "", max(2, len(word)/3)+1
 	for _, k := range known {
 		if d := distance(word, k, least); d < least {

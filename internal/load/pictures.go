@@ -13,6 +13,11 @@ import (
 // endings are those of the files that are taken from a folder.
 var endings = []string{".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
+// IsPicture reports whether a file's name ends as those of pictures do.
+func IsPicture(name string) bool {
+	return slices.Contains(endings, strings.ToLower(filepath.Ext(name)))
+}
+
 // Bounds of what is read: all pictures are held, once for each model.
 const (
 	maxPictures = 1000
@@ -38,7 +43,7 @@ func ReadPictures(paths []string) ([]Picture, error) {
 		}
 		before := len(files)
 		for _, e := range inside {
-			if e.Type()&fs.ModeType == 0 && slices.Contains(endings, strings.ToLower(filepath.Ext(e.Name()))) {
+			if e.Type()&fs.ModeType == 0 && IsPicture(e.Name()) {
 				files = append(files, filepath.Join(p, e.Name()))
 			}
 		}

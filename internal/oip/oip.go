@@ -171,6 +171,9 @@ type ModelMetadata struct {
 // platform is what runs the models, in Triton's word.
 const platform = "onnxruntime_onnx"
 
+// maxClasses bounds what names of classes take in an answer, in bytes.
+const maxClasses = 64 << 10
+
 // Metadata describes a model.
 func (c *Core) Metadata(ctx context.Context, name, version string) (ModelMetadata, error) {
 	m, s, err := c.signature(ctx, name, version)
@@ -185,6 +188,9 @@ func (c *Core) Metadata(ctx context.Context, name, version string) (ModelMetadat
 			"picture_input":   "image BYTES [-1]: encoded pictures instead of tensors",
 			"picture_outputs": "boxes FP32 [-1,4], scores FP32 [-1], classes INT64 [-1], labels BYTES [-1], counts INT64 [pictures], result BYTES [pictures]",
 		},
+	}
+	if classes, err := json.Marshal(m.Labels); err == nil && len(classes) <= maxClasses {
+		out.Properties["classes"] = string(classes)
 	}
 	if m.Version != "" {
 		out.Versions = []string{m.Version}

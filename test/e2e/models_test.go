@@ -36,8 +36,16 @@ func TestModels(t *testing.T) {
 	if all[0].State != "ready" || all[0].Hits != 1 || all[0].Loads != 1 || all[0].MB <= 0 || all[1].State != "unloaded" {
 		t.Errorf("server: %+v", all)
 	}
-	if one := ask("a", "--url", s.url); len(one) != 1 || one[0].Folder != "a" {
-		t.Errorf("one: %+v", one)
+	var one struct {
+		listed
+		Inputs  []string
+		Classes map[int]string
+	}
+	for _, args := range [][]string{{"a"}, {"show", "0"}} {
+		code, out, log := h.run(t, "models", append(args, "--json", "--url", s.url)...)
+		if err := json.Unmarshal([]byte(out), &one); err != nil || code != 0 || one.Folder != "a" || !one.Prepared || len(one.Inputs) != 1 || len(one.Classes) == 0 {
+			t.Errorf("%v: %d %v\n%s%s", args, code, err, out, log)
+		}
 	}
 	if code, out, _ := h.run(t, "models", "--url", s.url); code != 0 || !strings.HasPrefix(out, "ID  FOLDER") || strings.Contains(out, "\x1b") {
 		t.Errorf("table: %d\n%s", code, out)
