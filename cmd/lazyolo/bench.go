@@ -34,8 +34,7 @@ func benchCommand() command {
 	return command{
 		name: "bench", args: "memory [PICTURE] | load PICTURE|FOLDER...",
 		does: "compare memory with a server that loads all models at its start, or load a running server",
-		more: "bench memory runs three set-ups beside each other: all models loaded at the start, lazy, and lazy in a budget.
-" +
+		more: "bench memory runs three set-ups beside each other: all models loaded at the start, lazy, and lazy in a budget.\n" +
 			"bench load asks a running server, lazyolo or the old one, and reports how it does.",
 		examples: []string{
 			"lazyolo bench memory --models-path /srv/models --out report/",

@@ -19,6 +19,7 @@ import (
 	"lazyolo/internal/buffers"
 	"lazyolo/internal/catalog"
 	"lazyolo/internal/config"
+	"lazyolo/internal/core"
 	"lazyolo/internal/detect"
 	"lazyolo/internal/httpapi"
 	"lazyolo/internal/imaging"
@@ -118,7 +119,7 @@ func serveEager(ctx context.Context, f eagerFlags, c *config.Config, s sys) erro
 	}
 	p, err := pool.New(pool.Options{
 		Engine: e, Memory: e, Ledger: ledger.New(math.MaxInt64 / 4), Log: log,
-		MaxRuns: 1, Cores: threads(c), Threads: threads(c), KeepAlive: -1, LoadTimeout: c.LoadTimeout, Policy: pool.CostAware,
+		MaxRuns: 1, Cores: core.Threads(c), Threads: core.Threads(c), KeepAlive: -1, LoadTimeout: c.LoadTimeout, Policy: pool.CostAware,
 	})
 	if err != nil {
 		return err

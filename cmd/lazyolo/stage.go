@@ -18,10 +18,11 @@ import (
 	"lazyolo/internal/compare"
 	"lazyolo/internal/config"
 	"lazyolo/internal/convert"
-	"lazyolo/internal/engine"
+	"lazyolo/internal/core"
 	"lazyolo/internal/load"
 	"lazyolo/internal/machine"
 	"lazyolo/internal/pool"
+	"lazyolo/internal/prepare"
 	"lazyolo/yolo"
 )
 
@@ -220,7 +221,7 @@ func (st *stage) converted() string { return filepath.Join(st.dir, "converted") 
 func (st *stage) prepare(ctx context.Context) error {
 	c := *st.c
 	c.CacheDir = st.cache
-	e, err := engine.New(engineOptions(&c, slog.New(slog.DiscardHandler)))
+	e, err := core.NewEngine(&c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
@@ -276,8 +277,7 @@ func (st *stage) budget() int64 {
 		run = max(run, cost.Run)
 		largest = max(largest, cost.Mapped+cost.Private)
 	}
-	n := baseMemory + 8*mib + workingRoom + run + max(all/3, largest+smallModel)
-	n += margin(n)
+	n := core.BudgetFor(max(all/3, largest+16*mib), run, 8*mib)
 	return (n + mib - 1) / mib * mib
 }
 
@@ -314,8 +314,8 @@ func (st *stage) eager() (func() *exec.Cmd, error) {
 // command runs this binary on the stage's models. No setting of the user's reaches it
 // but those that are repeated here.
 func (st *stage) command(name string, more ...string) *exec.Cmd {
-	cmd := worker()
-	cmd.Args = append([]string{cmd.Args[0], name, "--models-path", absolute(st.path), "--port", "0", "--host", "127.0.0.1",
+	cmd := exec.Command(prepare.Self().Path) // this executable
+	cmd.Args = append([]string{"lazyolo", name, "--models-path", absolute(st.path), "--port", "0", "--host", "127.0.0.1",
 		"--state-dir", filepath.Join(st.dir, "state"), "--log-level", "WARNING",
 		"--threads", strconv.Itoa(st.c.Threads)}, more...)
 	var allowed []string

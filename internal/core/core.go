@@ -112,7 +112,7 @@ func NewEngine(c *config.Config, log *slog.Logger) (*engine.Engine, error) {
 
 func engineOptions(c *config.Config, log *slog.Logger) engine.Options {
 	return engine.Options{
-		Log: log, Library: c.ORTLibrary, Threads: threads(c),
+		Log: log, Library: c.ORTLibrary, Threads: Threads(c),
 		CacheDir: c.CacheDir, CacheMax: c.CacheMax, Timeout: c.PrepareTimeout, Worker: prepare.Self, Check: detect.Check,
 	}
 }
@@ -130,7 +130,7 @@ func (s *Core) newPool(o Options) (*pool.Pool, error) {
 	c := o.Config
 	po := pool.Options{
 		Engine: s.Engine, Memory: s.Engine, Ledger: s.Ledger, Log: o.Log,
-		MaxRuns: Concurrency(c), Cores: max(machine.CPUs(), c.Threads), Threads: threads(c),
+		MaxRuns: Concurrency(c), Cores: max(machine.CPUs(), c.Threads), Threads: Threads(c),
 		MaxQueue: c.MaxQueue, LoadTimeout: c.LoadTimeout,
 		MinResident: minResident, KeepAlive: c.KeepAlive, NeverEvict: c.LRUCache != nil && !*c.LRUCache,
 		Policy: pool.CostAware, WorkingRoom: workingRoom, IdleAfter: idleAfter, Idle: s.Engine.Rest,
@@ -146,8 +146,8 @@ func (s *Core) newPool(o Options) (*pool.Pool, error) {
 // would only take memory.
 func Concurrency(c *config.Config) int { return cmp.Or(c.MaxConcurrency, machine.CPUs()) }
 
-// threads is how many a run takes that is alone.
-func threads(c *config.Config) int { return cmp.Or(c.Threads, machine.CPUs()) }
+// Threads is how many a run takes that is alone.
+func Threads(c *config.Config) int { return cmp.Or(c.Threads, machine.CPUs()) }
 
 // costs is what is known of all models, by id.
 func (s *Core) costs() map[string]pool.Cost {

@@ -34,6 +34,13 @@ func Budget(c *config.Config) int64 {
 	return unknownMemory
 }
 
+// BudgetFor is a budget in which models may take so many bytes, beside a run, one
+// request's pictures and what the caller takes itself.
+func BudgetFor(models, run, aside int64) int64 {
+	n := baseMemory + workingRoom + models + run + aside
+	return n + margin(n)
+}
+
 // Enough refuses a budget in which nothing could be served, aside being taken of it by
 // the caller.
 func Enough(budget, aside int64) error {
