@@ -297,7 +297,7 @@ func limitSettings() []Setting {
 		value: duration(func(c *Config) *time.Duration { return &c.WriteTimeout }, false),
 	}, {
 		Name: "MAX_CONNECTIONS", Default: "1000",
-		Help:  "HTTP connections at once; beyond them a new one takes the place of the one that has waited longest for a request",
+		Help:  "connections at once, of HTTP and of gRPC each; beyond them a new one takes the place of the one that has waited longest for a request, and one of gRPC waits",
 		value: integer(func(c *Config) *int { return &c.MaxConnections }, 1, 1<<20),
 	}, {
 		Name: "SHUTDOWN_GRACE", Default: "0s",
