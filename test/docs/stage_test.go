@@ -106,7 +106,7 @@ func (s *stage) furnish(t *testing.T, top string) {
 		errs = append(errs, os.CopyFS(filepath.Join(s.dir, "models", "model_"+strconv.Itoa(i)), os.DirFS(filepath.Join(demo, "models/model_0"))))
 	}
 	for to, from := range map[string]string{
-		"street.jpg": demoDir + "/pictures/street.jpg", "shapes.jpg": demoDir + "/pictures/shapes.jpg",
+		"street.jpg": demoDir + "/pictures/street.jpg", "photo.jpg": demoDir + "/pictures/street.jpg", "shapes.jpg": demoDir + "/pictures/shapes.jpg",
 		"pictures/street.jpg": demoDir + "/pictures/street.jpg", "pictures/shapes.jpg": demoDir + "/pictures/shapes.jpg",
 		"best.onnx": demoDir + "/models/model_0/best.onnx", "best.pt": "internal/convert/testdata/detect.pt",
 	} {
