@@ -34,7 +34,7 @@ func TestDocuments(t *testing.T) {
 		}
 		t.Run(doc, func(t *testing.T) {
 			t.Parallel()
-			follow(t, newStage(t, ports[i*each:(i+1)*each]), all)
+			follow(t, newStage(t, doc, ports[i*each:(i+1)*each]), all)
 		})
 	}
 }

@@ -136,10 +136,14 @@ func noCommand(t *testing.T, words []string) string {
 	if err != nil {
 		return fmt.Sprintf("lazyolo %s --help: %v: %s", words[0], err, help)
 	}
+	settings, err := exec.Command(built, "help", "settings").Output()
+	if err != nil {
+		return fmt.Sprintf("lazyolo help settings: %v", err)
+	}
+	help = append(help, settings...)
 	for _, w := range words[1:] {
 		if f := aFlag.FindString(w); f != "" {
-			long := "--" + strings.TrimLeft(f, "-")
-			if !regexp.MustCompile(`(?m)(^|[\s,])` + long + `([\s,=]|$)`).Match(help) {
+			if !regexp.MustCompile(`(?m)^\s*--?` + strings.TrimLeft(f, "-") + `(\s|$)`).Match(help) {
 				return "lazyolo " + words[0] + " has no flag " + f
 			}
 		}

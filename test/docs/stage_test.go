@@ -55,9 +55,12 @@ type server struct {
 // documentedPorts are the ports that documents name.
 var documentedPorts = []string{"8000", "8001", "8080", "9000"}
 
-// newStage makes a stage that uses these ports; its servers are stopped when the
-// test ends.
-func newStage(t *testing.T, ports []string) *stage {
+// freshClone are documents whose reader has no models yet.
+var freshClone = []string{"docs/en/quickstart.md"}
+
+// newStage makes the stage of a document, which uses these ports; its servers are
+// stopped when the test ends.
+func newStage(t *testing.T, doc string, ports []string) *stage {
 	t.Helper()
 	top := t.TempDir()
 	s := &stage{dir: filepath.Join(top, "lazyolo"), ports: make(map[string]string), servers: make(map[string]*server)}
@@ -77,6 +80,9 @@ func newStage(t *testing.T, ports []string) *stage {
 	})
 	s.url = control.URL
 	s.furnish(t, top)
+	if !slices.Contains(freshClone, doc) {
+		s.addModels(t)
+	}
 	path := filepath.Join(top, "path")
 	s.env = append(surroundings(),
 		"PATH="+path+string(os.PathListSeparator)+os.Getenv("PATH"),
@@ -102,9 +108,6 @@ func (s *stage) furnish(t *testing.T, top string) {
 		errs = append(errs, os.Symlink(self, filepath.Join(top, "path", name)))
 	}
 	errs = append(errs, os.Symlink(self, filepath.Join(s.dir, "bin/lazyolo")), os.Symlink(demo, filepath.Join(s.dir, demoDir)))
-	for i := range models {
-		errs = append(errs, os.CopyFS(filepath.Join(s.dir, "models", "model_"+strconv.Itoa(i)), os.DirFS(filepath.Join(demo, "models/model_0"))))
-	}
 	for to, from := range map[string]string{
 		"street.jpg": demoDir + "/pictures/street.jpg", "photo.jpg": demoDir + "/pictures/street.jpg", "shapes.jpg": demoDir + "/pictures/shapes.jpg",
 		"pictures/street.jpg": demoDir + "/pictures/street.jpg", "pictures/shapes.jpg": demoDir + "/pictures/shapes.jpg",
@@ -116,6 +119,17 @@ func (s *stage) furnish(t *testing.T, top string) {
 	errs = append(errs, writeCertificate(filepath.Join(s.dir, "cert.pem"), filepath.Join(s.dir, "key.pem")))
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// addModels puts models into the working folder, all of them the demo's.
+func (s *stage) addModels(t *testing.T) {
+	t.Helper()
+	for i := range models {
+		to := filepath.Join(s.dir, "models", "model_"+strconv.Itoa(i))
+		if err := os.CopyFS(to, os.DirFS(filepath.Join(repo, demoDir, "models/model_0"))); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -185,8 +199,10 @@ func (s *stage) start(l launch, byText bool) error {
 	for i, a := range l.Args {
 		if a == "REPOSITORY" {
 			l.Args[i] = repo
-			l.Env = append(l.Env, "PATH="+os.Getenv("PATH"), "MODELS_PATH="+filepath.Join(s.dir, "models"),
-				"OUTPUT_IMG_BASE_PATH="+filepath.Join(s.dir, "output_img"))
+			l.Env = append(l.Env, "PATH="+os.Getenv("PATH"), "OUTPUT_IMG_BASE_PATH="+filepath.Join(s.dir, "output_img"))
+			if has := filepath.Join(s.dir, "models"); exists(has) {
+				l.Env = append(l.Env, "MODELS_PATH="+has)
+			}
 		}
 	}
 	port := l.port()
@@ -222,6 +238,11 @@ func (s *stage) start(l launch, byText bool) error {
 		return fmt.Errorf("%w\n%s", err, said)
 	}
 	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // port is the one that a launched server will listen on.
