@@ -19,7 +19,7 @@ import (
 const wait = time.Second
 
 // Presize bounds what the length a client claims makes us allocate and set aside, in
-// bytes; a longer body grows as it really arrives.
+// bytes; a longer body grows as it really arrives, unless there is plenty (Share.atOnce).
 const Presize = 512 << 10
 
 // ErrFull refuses a body that there was no memory for.
@@ -60,6 +60,17 @@ func (s *Share) Largest(n int64) int64 {
 		return min(n, s.size)
 	}
 	return n
+}
+
+// atOnce is what a body of n bytes, as its client claims, gets before it arrives: all
+// where that leaves as much again to others, so that nothing is moved when it grows.
+func (s *Share) atOnce(n int64) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.size > 0 && len(s.line) == 0 && n <= s.free/2 {
+		return n
+	}
+	return min(n, Presize)
 }
 
 // take gets n bytes; false: not within wait or before ctx ended.
@@ -156,10 +167,12 @@ func (c *Claim) larger(ctx context.Context, b []byte, n int64) ([]byte, error) {
 func (c *Claim) ReadAll(ctx context.Context, r io.Reader, size, limit int64) ([]byte, error) {
 	// One byte more than the body: the read that finds the end needs room.
 	most := limit + 1
+	first := min(most, Presize)
 	if size >= 0 {
 		most = size + 1
+		first = c.share.atOnce(most)
 	}
-	b, err := c.Buffer(ctx, min(most, Presize))
+	b, err := c.Buffer(ctx, first)
 	for err == nil {
 		if len(b) == cap(b) {
 			if b, err = c.larger(ctx, b, max(min(2*int64(cap(b)), most), int64(cap(b))+1)); err != nil {
@@ -178,7 +191,7 @@ func (c *Claim) ReadAll(ctx context.Context, r io.Reader, size, limit int64) ([]
 
 // ReadFull reads n bytes of r into one buffer. io.ErrUnexpectedEOF: there were fewer.
 func (c *Claim) ReadFull(ctx context.Context, r io.Reader, n int64) ([]byte, error) {
-	b, err := c.Buffer(ctx, min(n, Presize))
+	b, err := c.Buffer(ctx, c.share.atOnce(n))
 	for err == nil {
 		var read int
 		read, err = io.ReadFull(r, b[len(b):cap(b)])
