@@ -339,3 +339,28 @@ func TestHeadFor(t *testing.T) {
 		}
 	}
 }
+
+// A model without labels.yaml has the task that its file says, and is refused if that is
+// none we serve; of a file that says nothing it is detection.
+func TestTheFileSaysTheTask(t *testing.T) {
+	for name, c := range map[string]struct {
+		metadata map[string]string
+		output   []int64
+		want     string // in the message; "": it is served
+	}{
+		"classify":           {names3("task", "classify"), []int64{1, 3}, ""},
+		"detect":             {names3("task", "detect"), []int64{1, 7, 2100}, ""},
+		"nothing":            {names3(), []int64{1, 7, 2100}, ""},
+		"another task":       {names3("task", "depth"), []int64{1, 1, 320, 320}, "task depth is not served"},
+		"not as it is built": {names3("task", "classify"), []int64{1, 7, 2100}, "classify"},
+	} {
+		m := &yolo.Model{ID: "best"}
+		err := Check(m, infos([]int64{1, 3, 320, 320}), infos(c.output), c.metadata)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v; want %q", name, err, c.want)
+		}
+		if m.Task != "" {
+			t.Errorf("%s: the model was changed", name)
+		}
+	}
+}
