@@ -231,6 +231,7 @@ var refused = []struct {
 	{regexp.MustCompile(`\.(go|c|h|sh|py):\d+|#L\d+|\.(go|c|h|sh|py),? lines? \d+`), "line numbers move"},
 	{regexp.MustCompile(`registry\.npmjs|pypi\.org|pythonhosted\.org|proxy\.golang\.org`), "package managers know their registry"},
 	{regexp.MustCompile(`\b(TODO|FIXME):`), "file an issue"},
+	{regexp.MustCompile(`(?m)^(<<<<<<<|>>>>>>>) `), "a merge is not finished"},
 }
 
 func TestDocumentsHoldOnEveryMachine(t *testing.T) {
