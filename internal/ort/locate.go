@@ -27,7 +27,7 @@ const Remedy = "run: lazyolo doctor --fix"
 type Library struct {
 	Path    string
 	Version string // such as "1.32.0"; "" when the file does not tell
-	From    string // where it was found: "setting", "beside the executable", "cache" or "system"
+	From    string // where it was found: "setting", "folder of the executable", "cache", "system" or "package"
 }
 
 // check refuses a library that is known to be too old.
@@ -71,7 +71,7 @@ type place struct{ dir, from string }
 // places yields the folders Locate looks in, in order; the system's last, because
 // asking for them starts a process.
 func places(yield func(place) bool) {
-	if exe, err := os.Executable(); err == nil && !yield(place{filepath.Dir(exe), "beside the executable"}) {
+	if exe, err := os.Executable(); err == nil && !yield(place{filepath.Dir(exe), "folder of the executable"}) {
 		return
 	}
 	if dir, err := fetchDir(); err == nil && !yield(place{dir, "cache"}) {
