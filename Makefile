@@ -1,8 +1,9 @@
 # Each target is one line; what it needs comes before it.
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
+VERSION := $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null || echo dev)
+COMMIT := $(shell git rev-parse HEAD 2>/dev/null)
+LDFLAGS := -s -w -X main.buildVersion=$(VERSION) -X main.buildCommit=$(COMMIT)
 
-.PHONY: build runtime run test lint faults fuzz storms soak bench test-clients test-browser screenshots pb
+.PHONY: build runtime run test lint faults fuzz storms soak bench test-clients test-browser screenshots pb dist test-dist
 
 build: ; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/lazyolo ./cmd/lazyolo
 runtime: build ; @bin/lazyolo doctor --fix --models-path cmd/lazyolo/demo/models
@@ -21,3 +22,7 @@ test-browser: runtime ; REQUIRE_CHROMIUM=1 go test -count=1 -timeout 20m ./test/
 screenshots: runtime ; REQUIRE_CHROMIUM=1 IMAGES=$(CURDIR)/docs/images go test -count=1 -run TestImages ./test/browser
 test-clients: runtime ; sh test/clients/run.sh
 pb: ; sh tools/pb.sh
+# Archives, Debian packages and lists of parts in dist/; DIST_ARCH names the architectures.
+dist: ; go run ./tools/dist
+# Builds a release, installs it and serves from it; DIST_DEBIAN names a Debian to install in.
+test-dist: ; REQUIRE_DIST=1 go test -count=1 -timeout 20m -v ./test/dist

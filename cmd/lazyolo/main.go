@@ -12,7 +12,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime/debug"
 	"syscall"
 
 	"lazyolo/internal/config"
@@ -145,32 +144,6 @@ func report(w io.Writer, err error) int {
 		fmt.Fprintln(w, "lazyolo: hint:", h.hint)
 	}
 	return exitError
-}
-
-// buildVersion and buildCommit are set by the Makefile through -ldflags.
-var buildVersion, buildCommit = "dev", ""
-
-func versionString() string {
-	s := buildVersion
-	if buildCommit != "" {
-		s += " (" + buildCommit + ")"
-	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		s += " " + info.GoVersion
-	}
-	return s
-}
-
-// versionCommand makes the version command.
-func versionCommand() command {
-	return command{
-		name: "version", does: "print the version", examples: []string{"lazyolo version"}, settings: noSettings, run: version,
-	}
-}
-
-func version(_ context.Context, _ *config.Config, s sys) error {
-	_, err := fmt.Fprintln(s.stdout, "lazyolo", versionString())
-	return err
 }
 
 // isMissing reports whether err is about a file that does not exist.
