@@ -63,6 +63,7 @@ var mayImport = map[string]struct {
 	"internal/compare":       {[]string{"internal/machine"}, "starts servers as processes and looks at them from outside"},
 	"internal/telemetry":     {[]string{"internal/door"}, "hears of requests and models through hooks; imported by cmd alone"},
 	"test/e2e":               {[]string{"internal/pb"}, "meets the program as a user does, from outside"},
+	"test/dist":              {nil, "meets a release as who installs it does, from outside"},
 	"test/browser":           {nil, "meets the program as a browser does, from outside"},
 	"test/docs":              {nil, "meets the program as a reader of the documents does, from outside"},
 }
