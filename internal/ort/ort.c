@@ -24,6 +24,11 @@
 __attribute__((constructor)) static void bound_arenas(void) { mallopt(M_ARENA_MAX, 1); }
 #endif
 
+// The official builds tell Microsoft of their use, and keep an id of the machine in the
+// user's cache folder, unless this is set before they start: DisableTelemetryEvents comes
+// after the first events. setenv wants a process without threads.
+__attribute__((constructor)) static void tell_nobody(void) { setenv("ORT_DISABLE_TELEMETRY", "1", 1); }
+
 void lz_trim(void) {
 #ifdef __GLIBC__
   malloc_trim(0);

@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -176,6 +177,40 @@ func TestPrepare(t *testing.T) {
 	h.noLeftovers(t)
 }
 
+// library is where doctor finds ONNX Runtime's.
+func (h *home) library(t *testing.T) string {
+	t.Helper()
+	_, out, _ := h.run(t, "doctor")
+	found := regexp.MustCompile(`(\S+libonnxruntime\S+) \(from`).FindStringSubmatch(out)
+	if found == nil {
+		t.Fatalf("doctor does not say where the library is:\n%s", out)
+	}
+	return found[1]
+}
+
+// The official builds of ONNX Runtime tell Microsoft of their use and keep what is not
+// sent yet, with an id of the machine, in the user's cache folder. Ours do not: neither
+// the preparing child nor the server leaves anything there.
+func TestONNXRuntimeTellsNobody(t *testing.T) {
+	t.Parallel()
+	needORT(t)
+	h := newHome(t)
+	lib, empty := "ORT_LIBRARY="+h.library(t), t.TempDir()
+	s := start(t, h, lib, "HOME="+empty, "XDG_CACHE_HOME=", "ORT_DISABLE_TELEMETRY=0")
+	s.serves(t, "0")
+	s.stop(t)
+	var left []string
+	err := filepath.WalkDir(empty, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			left = append(left, path)
+		}
+		return err
+	})
+	if err != nil || len(left) > 0 {
+		t.Errorf("left in the home folder: %v, %v", left, err)
+	}
+}
+
 // Without ONNX Runtime the server starts, says so everywhere and serves what
 // needs no model; once the library is there it serves, without a restart.
 func TestWithoutTheLibraryTheServerStaysUp(t *testing.T) {
@@ -202,12 +237,7 @@ func TestWithoutTheLibraryTheServerStaysUp(t *testing.T) {
 	}
 
 	needORT(t)
-	_, out, _ := h.run(t, "doctor")
-	found := regexp.MustCompile(`(\S+libonnxruntime\S+) \(from`).FindStringSubmatch(out)
-	if found == nil {
-		t.Fatalf("doctor does not say where the library is:\n%s", out)
-	}
-	if err := os.Symlink(found[1], lib); err != nil {
+	if err := os.Symlink(h.library(t), lib); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, "the first answer", func() bool { return len(s.post(t, picture("0", smallPicture(t))).Predictions) > 0 })
