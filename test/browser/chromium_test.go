@@ -171,6 +171,7 @@ type page struct {
 	mu       sync.Mutex
 	errors   []string // of its console, and those that nobody caught
 	requests []string // URLs
+	received int      // bytes of finished answers, as they came over the network
 	expected []string // parts of errors that are part of the test
 }
 
@@ -239,7 +240,8 @@ func (p *page) hear(m message) {
 			Text      string
 			Exception struct{ Description string }
 		}
-		Request struct{ URL string }
+		Request           struct{ URL string }
+		EncodedDataLength float64
 	}
 	if json.Unmarshal(m.Params, &e) != nil {
 		return
@@ -257,6 +259,8 @@ func (p *page) hear(m message) {
 		if e.Entry.Level == "error" || e.Entry.Level == "warning" {
 			p.errors = append(p.errors, e.Entry.Text+" "+e.Entry.URL)
 		}
+	case "Network.loadingFinished":
+		p.received += int(e.EncodedDataLength)
 	case "Network.requestWillBeSent":
 		p.requests = append(p.requests, e.Request.URL)
 	}

@@ -130,6 +130,29 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// TestWeight: whoever comes for the first time and looks at every page gets at most
+// 200 kB over the network, the data in it included.
+func TestWeight(t *testing.T) {
+	b := startChromium(t)
+	s := startServer(t, []model{demo("model_0", "smoke-v2")})
+	p := b.open(t, desktop)
+	p.visit(s.url + "/")
+	p.until("the chart", `document.querySelector("#chart canvas")`)
+	for _, at := range []string{"models", "try"} {
+		p.eval(fmt.Sprintf("location.hash = %q", "#/"+at), nil)
+		p.until("the page", fmt.Sprintf("!document.getElementById(%q).hidden", at))
+	}
+	p.until("the library of the chart", `performance.getEntriesByType("resource").some((e) => e.name.includes("uPlot"))`)
+	p.mu.Lock()
+	received, requests := p.received, len(p.requests)
+	p.mu.Unlock()
+	t.Logf("%d bytes for %d requests", received, requests)
+	if received < 20_000 || received > 200_000 {
+		t.Errorf("the pages weigh %d bytes", received)
+	}
+	p.clean(s.url)
+}
+
 // TestKeyboard walks through the pages with the Tab key alone.
 func TestKeyboard(t *testing.T) {
 	b := startChromium(t)

@@ -182,8 +182,11 @@ func TestKey(t *testing.T) {
 	p.expect("403")
 	p.must("Page.navigate", map[string]any{"url": s.url + "/"}, nil)
 	p.until("the question", `document.querySelector("#key")?.open && document.activeElement.id === "key-input"`)
-	p.accessible(axe(t))
-	p.keep("asked")
+	for _, scheme := range []string{"dark", "light"} {
+		p.must("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
+		p.accessible(axe(t))
+		p.keep("asked-" + scheme)
+	}
 	enter := func(key string) {
 		p.eval(fmt.Sprintf(`document.querySelector("#key-input").value = %q; document.querySelector("#key button").click()`, key), nil)
 	}
@@ -238,6 +241,7 @@ func TestServerGone(t *testing.T) {
 	g.down.Store(true)
 	g.CloseClientConnections()
 	p.until("the news", `document.querySelector("#conn").dataset.is === "lost" && document.querySelector("#notice").innerText.includes("does not answer. What you see is as of")`)
+	p.accessible(axe(t))
 	p.keep("gone")
 	s.act("model_0", "load")
 	g.down.Store(false)
