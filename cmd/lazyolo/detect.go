@@ -140,7 +140,9 @@ func runDetect(ctx context.Context, f detectFlags, c *config.Config, s sys) erro
 		if err := os.MkdirAll(f.save, 0o755); err != nil {
 			return hinted{fmt.Errorf("make folder: %w", err), "name a folder that can be written with --save"}
 		}
-		nameOutputs(pictures, f.save)
+		if err := nameOutputs(pictures, f.save); err != nil {
+			return err
+		}
 	}
 	d, model, err := openDetector(f, c, s)
 	if err != nil {

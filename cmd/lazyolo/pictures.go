@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"lazyolo/internal/config"
@@ -106,10 +107,16 @@ func readMost(r io.Reader, most int64) ([]byte, error) {
 	return data, err
 }
 
+// written are the endings of the formats that pictures are drawn in; others become JPEG.
+var written = []string{".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff"}
+
 // nameOutputs chooses where in dir each picture is drawn: under its own name, or with a
-// number where another has that name.
-func nameOutputs(pictures []picture, dir string) {
-	taken := make(map[string]bool)
+// number where another has that name. None may take the place of a picture that is read.
+func nameOutputs(pictures []picture, dir string) error {
+	taken, inputs := make(map[string]bool), make(map[string]bool)
+	for _, p := range pictures {
+		inputs[resolved(p.name)] = true
+	}
 	for i, p := range pictures {
 		name := filepath.Base(p.name)
 		if p.name == stdinName {
@@ -117,10 +124,29 @@ func nameOutputs(pictures []picture, dir string) {
 		}
 		ext := filepath.Ext(name)
 		stem := strings.TrimSuffix(name, ext)
+		if !slices.Contains(written, strings.ToLower(ext)) {
+			ext = ".jpg"
+		}
+		name = stem + ext
 		for n := 2; taken[name]; n++ {
 			name = fmt.Sprintf("%s-%d%s", stem, n, ext)
 		}
 		taken[name] = true
 		pictures[i].output = filepath.Join(dir, name)
+		if inputs[resolved(pictures[i].output)] {
+			return &config.UsageError{Setting: "--save", Msg: pictures[i].output + " would be replaced: it is one of the pictures", Hint: "name another folder with --save"}
+		}
 	}
+	return nil
+}
+
+// resolved is a path by which a file is known, whatever links lead to it.
+func resolved(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }

@@ -73,14 +73,31 @@ func TestFindPictures(t *testing.T) {
 }
 
 func TestNameOutputs(t *testing.T) {
-	pictures := []picture{{name: "a.jpg"}, {name: "x/a.jpg"}, {name: "a-2.jpg"}, {name: "-"}, {name: "y/a.jpg"}, {name: "plain"}}
-	nameOutputs(pictures, "out")
+	pictures := []picture{{name: "a.jpg"}, {name: "x/a.jpg"}, {name: "a-2.jpg"}, {name: "-"}, {name: "y/a.jpg"}, {name: "b.PNG"}, {name: "a.webp"}, {name: "plain"}}
+	if err := nameOutputs(pictures, "out"); err != nil {
+		t.Fatal(err)
+	}
 	var got []string
 	for _, p := range pictures {
 		got = append(got, p.output)
 	}
-	want := []string{"out/a.jpg", "out/a-2.jpg", "out/a-2-2.jpg", "out/stdin.jpg", "out/a-3.jpg", "out/plain"}
+	want := []string{"out/a.jpg", "out/a-2.jpg", "out/a-2-2.jpg", "out/stdin.jpg", "out/a-3.jpg", "out/b.PNG", "out/a-4.jpg", "out/plain.jpg"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// A picture that is read is never replaced, whatever the folder is called.
+func TestSaveReplacesNoPicture(t *testing.T) {
+	t.Chdir(t.TempDir())
+	err := errors.Join(os.Mkdir("in", 0o755), os.WriteFile("in/a.jpg", nil, 0o600), os.Symlink("in", "link"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, dir string }{{"in/a.jpg", "in"}, {"in/a.jpg", "link"}, {"link/a.jpg", "in"}, {"./in/a.jpg", "in/../in"}} {
+		var usage *config.UsageError
+		if err := nameOutputs([]picture{{name: "b/a.jpg"}, {name: c.name}}, c.dir); !errors.As(err, &usage) || usage.Setting != "--save" {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }

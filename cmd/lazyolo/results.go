@@ -32,6 +32,7 @@ func newResults(f detectFlags, pictures []picture, s sys) *results {
 	}
 	if len(pictures) > 1 && terminal(s.stderr) {
 		r.bar = &progress{w: s.stderr, total: len(pictures), began: time.Now()}
+		r.bar.draw(0, "the model is loaded")
 	}
 	return r
 }
@@ -170,11 +171,15 @@ func (p *progress) draw(done int, last string) {
 	if p == nil {
 		return
 	}
-	const wide, most = 24, 40
+	const wide, most = 24, 28 // columns of the bar and of the name: a narrow terminal has 80
 	full := wide * done / p.total
 	rate := float64(done) / max(time.Since(p.began).Seconds(), 1e-3)
-	if runes := []rune(last); len(runes) > most {
-		last = "…" + string(runes[len(runes)-most+1:])
+	if columns(last) > most {
+		end := []rune(last)
+		for columns(string(end)) >= most {
+			end = end[1:]
+		}
+		last = "…" + string(end)
 	}
 	fmt.Fprintf(p.w, "\r\x1b[K[%s%s] %d/%d  %.1f/s  %s", strings.Repeat("=", full), strings.Repeat(" ", wide-full), done, p.total, rate, last)
 }

@@ -11,9 +11,10 @@ const workerName = "lazyolo-prepare-worker"
 
 // init makes a process that Self started do its work before anything else of the
 // program has a say: that program may be any that imports lazyolo, or its tests. In
-// every other process it looks at one word and does nothing.
+// every other process it looks at one word and does nothing. A program that runs with
+// the rights of another user than its caller's does not do that caller's work.
 func init() {
-	if len(os.Args) == 1 && os.Args[0] == workerName {
+	if len(os.Args) == 1 && os.Args[0] == workerName && os.Getuid() == os.Geteuid() && os.Getgid() == os.Getegid() {
 		os.Exit(Work(os.Stdin, os.Stdout))
 	}
 }
