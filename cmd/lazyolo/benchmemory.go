@@ -37,7 +37,7 @@ func runBenchMemory(ctx context.Context, f loadFlags, c *config.Config, s sys) (
 		Progress: func(what string) { fmt.Fprintln(s.stderr, what) },
 	})
 	if err != nil {
-		return comparisonError(err)
+		return comparisonError(ctx, err)
 	}
 	if f.out != "" {
 		if err := writeReport(f.out, "memory", r, s); err != nil {
@@ -53,7 +53,10 @@ func runBenchMemory(ctx context.Context, f loadFlags, c *config.Config, s sys) (
 }
 
 // comparisonError adds the way out to an error of package compare.
-func comparisonError(err error) error {
+func comparisonError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
 	if errors.Is(err, compare.ErrNoMemory) {
 		return hinted{err, "run it on Linux, or in a container"}
 	}

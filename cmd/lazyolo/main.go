@@ -51,6 +51,7 @@ func commands() []command {
 		serveCommand(),
 		detectCommand(),
 		modelsCommand(),
+		demoCommand(),
 		prepareCommand(),
 		convertCommand(),
 		inspectCommand(),

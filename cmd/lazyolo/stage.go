@@ -266,7 +266,7 @@ func (st *stage) numbers() []int {
 }
 
 // budget is MAX_MEMORY_MB, where it is set, else what suffices for one request at a
-// time and a third of the models.
+// time and a sixth of the models.
 func (st *stage) budget() int64 {
 	if st.c.MaxMemory > 0 {
 		return st.c.MaxMemory
@@ -277,7 +277,7 @@ func (st *stage) budget() int64 {
 		run = max(run, cost.Run)
 		largest = max(largest, cost.Mapped+cost.Private)
 	}
-	n := core.BudgetFor(max(all/3, largest+16*mib), run, 8*mib)
+	n := core.BudgetFor(max(all/6, largest+16*mib), run, 8*mib)
 	return (n + mib - 1) / mib * mib
 }
 

@@ -53,9 +53,9 @@ type chart struct {
 // The chart's measures, in pixels.
 const (
 	chartWidth  = 860
-	chartHeight = 430
+	chartHeight = 408
 	plotLeft    = 62
-	plotRight   = 700 // the names of lines stand right of it
+	plotRight   = 676 // the names of lines stand right of it
 	plotTop     = 96
 	plotBottom  = 352
 	labelHeight = 17
@@ -211,17 +211,29 @@ func (v *canvas) drawLine(l line) {
 	v.stroke("line "+l.class, points...)
 }
 
-// thin leaves the lowest and the highest point of each half pixel.
+// thin leaves the lowest and the highest point of each pixel, and of a level stretch
+// its ends.
 func thin(points []point, xMax float64) []point {
-	const columns = 2 * (plotRight - plotLeft)
-	if len(points) <= columns {
-		return points
+	const columns = plotRight - plotLeft
+	if len(points) > columns {
+		points = extremes(points, xMax, columns)
 	}
+	level := func(a, b point) bool { return math.Abs(a.y-b.y) < 0.05 }
 	var out []point
+	for i, p := range points {
+		if i == 0 || i == len(points)-1 || !level(p, points[i-1]) || !level(p, points[i+1]) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// extremes are the lowest and the highest point of each column.
+func extremes(points []point, xMax float64, columns int) (out []point) {
 	for i := 0; i < len(points); {
-		column := int(points[i].x / xMax * columns)
+		column := int(points[i].x / xMax * float64(columns))
 		low, high, j := i, i, i
-		for ; j < len(points) && int(points[j].x/xMax*columns) == column; j++ {
+		for ; j < len(points) && int(points[j].x/xMax*float64(columns)) == column; j++ {
 			if points[j].y < points[low].y {
 				low = j
 			}
@@ -255,7 +267,7 @@ func (v *canvas) names() {
 	}
 	slices.SortStableFunc(all, func(a, b label) int { return cmp.Compare(a.y, b.y) })
 	for i := range all {
-		lines := wrap(all[i].name, 22)
+		lines := wrap(all[i].name, 21)
 		for j, text := range lines {
 			v.text(plotRight+10, all[i].y+4+float64(j)*14, "n "+all[i].class, text)
 		}

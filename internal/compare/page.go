@@ -47,11 +47,14 @@ func (d pageData) html() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// chartOf is an SVG of ours as a part of a page.
+func chartOf(svg []byte) template.HTML { return template.HTML(svg) }
+
 // HTML is the report as a page with its picture.
 func (r *Report) HTML() ([]byte, error) {
 	d := pageData{
 		Title: "Memory of " + r.subject(), Text: []string{r.summary()},
-		Chart: template.HTML(r.SVG()),
+		Chart: chartOf(r.SVG()),
 		Head:  []string{"", ""}, Rows: r.rows(),
 		Notes: []string{"Each model is asked for " + r.Picture + ". Memory is the " + r.Memory + "."},
 	}

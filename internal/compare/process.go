@@ -281,6 +281,40 @@ func (a *answer) read(model, status int, body []byte) error {
 	return nil
 }
 
+// events tells what the server decides about its models, from its start on, until ctx ends.
+func (p *process) events(ctx context.Context, tell func(Event)) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/api/v2/events?since=0", nil)
+	if err != nil {
+		return
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return
+	}
+	defer resp.Body.Close()
+	name := ""
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		line := lines.Text()
+		if n, ok := strings.CutPrefix(line, "event: "); ok {
+			name = n
+		}
+		data, ok := strings.CutPrefix(line, "data: ")
+		if !ok || name != "decision" {
+			continue
+		}
+		var d struct {
+			Time                 time.Time
+			Folder, Kind, Reason string
+			MB                   float64
+		}
+		if json.Unmarshal([]byte(data), &d) == nil {
+			// Its clock is ours, cut to milliseconds.
+			at := max(0, d.Time.Sub(p.began).Seconds())
+			tell(Event{At: at, Kind: d.Kind, Model: d.Folder, Why: d.Reason, MB: d.MB})
+		}
+	}
+}
+
 // A tail keeps the end of what is written.
 type tail struct {
 	mu  sync.Mutex

@@ -182,3 +182,31 @@ func TestBenchMemoryOptionsThatCannotBe(t *testing.T) {
 		t.Error("help lists the eager server")
 	}
 }
+
+// lazyolo demo asks a server in a small budget for every model, tells what it decides,
+// and leaves a picture of the memory and one of what was found.
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	needORT(t)
+	needProc(t)
+	h := newHome(t)
+	h.different(t, 4)
+	code, out, log := h.run(t, "demo", "NO_COLOR=1")
+	if code != 0 {
+		t.Fatalf("%d\n%s%s", code, out, log)
+	}
+	contains(t, out, "every model once", "loaded model_0", "loaded model_3", "nobody asks", "4 models with 9 MB of weights",
+		"lazyolo-demo/detections.jpg", "lazyolo-demo/memory.svg", "star")
+	if strings.Contains(out, "\x1b") {
+		t.Errorf("escapes where no terminal is:\n%q", out)
+	}
+	dir := filepath.Join(h.cwd, "lazyolo-demo")
+	if b := readFile(t, filepath.Join(dir, "detections.jpg")); !strings.HasPrefix(string(b), "\xff\xd8") || len(b) < 1000 {
+		t.Errorf("the picture has %d bytes", len(b))
+	}
+	contains(t, string(readFile(t, filepath.Join(dir, "memory.svg"))), "<svg", "MAX_MEMORY_MB=", "every model once")
+	contains(t, string(readFile(t, filepath.Join(dir, "memory.html"))), "<svg", "detections.jpg", "model_3")
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(h.cache), "compare-*")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
