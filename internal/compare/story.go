@@ -331,7 +331,7 @@ func (s *Story) SVG() []byte {
 	}
 	if s.Eager > 0 {
 		c.levels = append(c.levels, level{fmt.Sprintf("all loaded at the start: %.0f MB", s.Eager), "eager", s.Eager},
-			level{fmt.Sprintf("and each asked once: %.0f MB", s.EagerUsed), "eager", s.EagerUsed})
+			level{fmt.Sprintf("all loaded at the start, each asked once: %.0f MB", s.EagerUsed), "eager", s.EagerUsed})
 	}
 	l := line{name: fmt.Sprintf("lazyolo: %.0f MB at most", peak), class: "budget", filled: true}
 	for _, x := range s.Samples {
