@@ -130,6 +130,19 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// TestAPIPage: the page of the API lists the calls, and asks no other host for anything.
+func TestAPIPage(t *testing.T) {
+	b := startChromium(t)
+	s := startServer(t, []model{demo("model_0", "smoke-v2")})
+	for _, path := range []string{"/docs", "/redoc"} {
+		p := b.open(t, desktop)
+		p.must("Page.navigate", map[string]any{"url": s.url + path}, nil)
+		p.until("the calls", `document.querySelectorAll(".opblock").length > 5 && document.body.innerText.includes("/api/v2/detect")`)
+		p.keep(path[1:])
+		p.clean(s.url)
+	}
+}
+
 // TestWeight: whoever comes for the first time and looks at every page gets at most
 // 200 kB over the network, the data in it included.
 func TestWeight(t *testing.T) {

@@ -109,6 +109,28 @@ func TestArchive(t *testing.T) {
 	if found < 3 {
 		t.Errorf("the demo model finds %d shapes", found)
 	}
+	healthy(t, url)
+}
+
+// healthy asks a server as the container does.
+func healthy(t *testing.T, url string) {
+	t.Helper()
+	m := regexp.MustCompile(`(?m)^HEALTHCHECK .* CMD (\[.*\])$`).FindSubmatch(readFile(t, filepath.Join(released, "Dockerfile")))
+	var check []string
+	if m == nil || json.Unmarshal(m[1], &check) != nil {
+		t.Fatal("the Dockerfile has no health check")
+	}
+	if _, err := exec.LookPath(check[0]); err != nil {
+		t.Logf("the container's health check is not run: %v", err)
+		return
+	}
+	for port, well := range map[string]bool{url[strings.LastIndex(url, ":")+1:]: true, "1": false} {
+		cmd := exec.Command(check[0], check[1:]...)
+		cmd.Env = append(os.Environ(), "PORT="+port)
+		if out, err := cmd.CombinedOutput(); (err == nil) != well {
+			t.Errorf("port %s: %v, want healthy %v\n%s", port, err, well, out)
+		}
+	}
 }
 
 // serve serves until the test ends and returns where.
@@ -192,7 +214,12 @@ func TestParts(t *testing.T) {
 			}
 			var list struct {
 				BOMFormat, SpecVersion string
-				Components             []struct {
+				Metadata               struct {
+					Component struct {
+						Properties []struct{ Name, Value string }
+					}
+				}
+				Components []struct {
 					Name, Version string
 					Licenses      []any
 					Hashes        []struct{ Content string }
@@ -200,6 +227,11 @@ func TestParts(t *testing.T) {
 			}
 			if err := json.Unmarshal(raw, &list); err != nil {
 				t.Fatal(err)
+			}
+			for _, p := range list.Metadata.Component.Properties {
+				if least, ok := strings.CutPrefix(p.Value, ">= "); ok && p.Name == "lazyolo:glibc" {
+					contains(t, string(readFile(t, filepath.Join(root, "docs/en/install.md"))), "glibc "+least+" or newer")
+				}
 			}
 			got := make(map[string]string)
 			for _, c := range list.Components {
