@@ -164,7 +164,7 @@ func startServer(t *testing.T, models []model, settings ...string) *server {
 	s.cmd = exec.Command(built, "serve", "--port", "0")
 	s.cmd.Dir = home
 	s.cmd.Env = append(append(baseEnv(), "MODELS_PATH="+s.dir, "CACHE_DIR="+filepath.Join(home, "cache"), "STATE_DIR="+filepath.Join(home, "state"),
-		"SAVE_ANNOTATED=off", "PREPARE=lazy", "PREHEAT=off", "HOST=127.0.0.1"), settings...)
+		"SAVE_ANNOTATED=off", "PREPARE=lazy", "PREHEAT=off", "HOST=127.0.0.1", "GRPC_PORT=0"), settings...)
 	s.cmd.Stdout, s.cmd.Stderr = stdout, s.log
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)

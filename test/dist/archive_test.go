@@ -140,7 +140,7 @@ func serve(t *testing.T, home string, env []string, lazyolo string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(lazyolo, "serve", "--host", "127.0.0.1", "--port", "0")
+	cmd := exec.Command(lazyolo, "serve", "--host", "127.0.0.1", "--port", "0", "--grpc-port", "0")
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = home, env, out, out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
