@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 )
 
@@ -56,10 +57,14 @@ func (r *Report) rows() [][]string {
 
 // saved is a figure with its distance to the first set-up's.
 func (r *Report) saved(mb, first float64) string {
-	if mb == first || first <= 0 {
+	share := 0.0
+	if first > 0 {
+		share = math.Round(100 * (mb - first) / first)
+	}
+	if share == 0 {
 		return fmt.Sprintf("%.1f MB", mb)
 	}
-	return fmt.Sprintf("%.1f MB (%+.0f %%)", mb, 100*(mb-first)/first)
+	return fmt.Sprintf("%.1f MB (%+.0f %%)", mb, share)
 }
 
 // seconds is a time as people read it.
