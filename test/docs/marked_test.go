@@ -145,7 +145,7 @@ func noCommand(t *testing.T, words []string) string {
 	}
 	help = append(help, settings...)
 	for _, w := range words[1:] {
-		if f := aFlag.FindString(w); f != "" && f != "--config" { // which every command takes
+		if f := aFlag.FindString(w); f != "" && f != "--config" && f != "--help" { // which all take
 			if !regexp.MustCompile(`(?m)^\s*--?` + strings.TrimLeft(f, "-") + `(\s|$)`).Match(help) {
 				return "lazyolo " + words[0] + " has no flag " + f
 			}
