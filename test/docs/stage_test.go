@@ -154,8 +154,18 @@ func freePorts(t *testing.T, n int) []string {
 	return out
 }
 
-// serveHTTP starts the server that a stand asks for.
+// serveHTTP starts the server that a stand asks for, or tells the process of one.
 func (s *stage) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, running := range s.servers {
+			fmt.Fprintln(w, running.cmd.Process.Pid)
+			return
+		}
+		http.Error(w, "no server", http.StatusNotFound)
+		return
+	}
 	var l launch
 	if err := json.NewDecoder(r.Body).Decode(&l); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)

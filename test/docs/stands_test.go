@@ -24,6 +24,7 @@ var stands = map[string]func(args []string) int{
 	"lazyolo": standLazyolo,
 	"curl":    standCurl,
 	"make":    standMake,
+	"pgrep":   standPgrep,
 }
 
 // Variables through which a stand knows its stage.
@@ -68,6 +69,20 @@ func standMake(args []string) int {
 		return 1
 	}
 	return askStage([]string{"make", "-s", "-C", "REPOSITORY", "run"})
+}
+
+// standPgrep finds the stage's own server, not that of another test.
+func standPgrep([]string) int {
+	r, err := http.Get(os.Getenv(stageURL))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer r.Body.Close()
+	if _, err := io.Copy(os.Stdout, r.Body); err != nil || r.StatusCode != http.StatusOK {
+		return 1
+	}
+	return 0
 }
 
 // standCurl is curl that fails where the server refuses, and ends streams.
