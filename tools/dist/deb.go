@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/md5"
+	"errors"
 	"fmt"
 	"os"
 	"path"
 	"slices"
 	"strings"
+	"time"
 )
 
 // conffiles are what an administrator edits: an upgrade asks before it changes one.
@@ -33,6 +36,11 @@ func (r release) deb(p *program, shared []file) ([]byte, error) {
 	if err := add("usr/share/doc/lazyolo/copyright", "deploy/debian/copyright"); err != nil {
 		return nil, err
 	}
+	changes, err := r.changelog()
+	if err != nil {
+		return nil, err
+	}
+	data = append(data, file{name: "usr/share/doc/lazyolo/changelog.gz", mode: 0o644, data: changes})
 	for name, from := range conffiles {
 		if err := add(name, from); err != nil {
 			return nil, err
@@ -56,6 +64,16 @@ func (r release) deb(p *program, shared []file) ([]byte, error) {
 	var out bytes.Buffer
 	err = ar(&out, append([]file{{name: "debian-binary", data: []byte("2.0\n")}}, members...), r.when)
 	return out.Bytes(), err
+}
+
+// changelog is what Debian wants to find: this version, and where to read more.
+func (r release) changelog() ([]byte, error) {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, err := fmt.Fprintf(z, "lazyolo (%s) stable; urgency=medium\n\n  * What is new stands in CHANGELOG.md beside this file.\n\n -- The lazyolo authors <authors@lazyolo.invalid>  %s\n",
+		r.debian(), r.when.Format(time.RFC1123Z))
+	err = errors.Join(err, z.Close()) // which writes the last bytes
+	return b.Bytes(), err
 }
 
 // control is what dpkg reads: about the package, its settings files, sums and scripts.

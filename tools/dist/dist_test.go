@@ -231,7 +231,7 @@ func TestControl(t *testing.T) {
 	contents := ask("--contents")
 	for _, want := range []string{
 		"./usr/bin/lazyolo -> ../lib/lazyolo/lazyolo", "-rwxr-xr-x root/root         7", "./usr/lib/lazyolo/libonnxruntime.so.1.2.3", "./etc/lazyolo/lazyolo.yaml",
-		"./usr/lib/systemd/system/lazyolo.service", "./usr/share/doc/lazyolo/README.md", "./usr/share/doc/lazyolo/copyright",
+		"./usr/lib/systemd/system/lazyolo.service", "./usr/share/doc/lazyolo/README.md", "./usr/share/doc/lazyolo/copyright", "./usr/share/doc/lazyolo/changelog.gz",
 	} {
 		if !strings.Contains(contents, want) {
 			t.Errorf("no %q in:\n%s", want, contents)
