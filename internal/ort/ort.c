@@ -206,6 +206,11 @@ static OrtStatus *configure(lz_runtime *r, OrtSessionOptions *so, const lz_sessi
   TRY(a->AddSessionConfigEntry(so, "session.use_device_allocator_for_initializers", "1"));
   if (o->optimized_path != NULL) {
     TRY(a->SetSessionGraphOptimizationLevel(so, ORT_ENABLE_ALL));
+#ifdef __aarch64__
+    // It puts half-precision models into a domain of ONNX Runtime's own, which a saved
+    // model does not import: as of 1.32 it could not be opened again.
+    TRY(a->AddSessionConfigEntry(so, "optimization.disable_specified_optimizers", "NhwcTransformer"));
+#endif
     TRY(a->AddSessionConfigEntry(so, "session.save_model_format", "ORT"));
     return a->SetOptimizedModelFilePath(so, o->optimized_path);
   }
