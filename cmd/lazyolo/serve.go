@@ -27,6 +27,7 @@ import (
 	"lazyolo/internal/grpcapi"
 	"lazyolo/internal/httpapi"
 	"lazyolo/internal/ledger"
+	"lazyolo/internal/machine"
 	"lazyolo/internal/pool"
 	"lazyolo/internal/prepare"
 	"lazyolo/internal/simulate"
@@ -211,6 +212,9 @@ func (s *server) run(ctx context.Context, out sys) error {
 			}
 		})
 		defer s.admin.Close()
+	}
+	if _, err := machine.DropCode(); err != nil { // what only the start used
+		s.log.Debug("cannot give back the pages of code", "err", err)
 	}
 	served := make(chan error, 2)
 	go func() { served <- s.serveOn(s.http, l, s.conns) }()

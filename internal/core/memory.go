@@ -14,7 +14,7 @@ const mib = 1 << 20
 // What the process takes without any model, measured with ONNX Runtime open and
 // 64 requests behind it, and what one ordinary request takes beside the run.
 const (
-	baseMemory  = 72*mib + raceMemory
+	baseMemory  = 64*mib + raceMemory
 	workingRoom = 16 * mib
 	// smallModel is what the smallest model of use takes.
 	smallModel = 16 * mib

@@ -339,10 +339,13 @@ func (e *Engine) loaded() *ort.Runtime {
 	return e.rt
 }
 
-// Rest gives memory back that the last requests left: that of arena and buffers,
-// Go's and the C allocator's.
+// Rest gives memory back that the start or the last requests left: that of arena and
+// buffers, Go's and the C allocator's, and the pages of code.
 func (e *Engine) Rest() {
 	e.Shrink()
 	runtime.GC() // what is pooled survives one collection: this one and the next free it
 	debug.FreeOSMemory()
+	if _, err := machine.DropCode(); err != nil {
+		e.o.Log.Debug("cannot give back the pages of code", "err", err)
+	}
 }

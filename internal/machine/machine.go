@@ -1,6 +1,7 @@
 // Package machine reads what the system lets a process see of itself and of its
 // limits: resident memory, memory and CPU limits of its control groups, CPU
-// features. It imports nothing of ours and keeps no state.
+// features; and it gives pages of code back that nobody uses. It imports nothing of ours
+// and keeps no state.
 package machine
 
 import (
