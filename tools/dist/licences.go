@@ -6,10 +6,10 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 )
@@ -31,7 +31,11 @@ func (p *program) parts() ([]part, error) {
 		name: "onnxruntime", version: p.about.Version, kind: "library", purl: "pkg:pypi/onnxruntime@" + p.about.Version,
 		sum: sha256Hex(p.library), licences: []string{"MIT"}, texts: p.notices,
 	}}
-	goroot, err := texts(runtime.GOROOT(), false)
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return nil, fmt.Errorf("ask go for its root: %w", err)
+	}
+	goroot, err := texts(strings.TrimSpace(string(root)), false)
 	if err != nil {
 		return nil, fmt.Errorf("go's own licence: %w", err)
 	}
