@@ -19,8 +19,8 @@ import (
 const wait = time.Second
 
 // Presize bounds what the length a client claims makes us allocate and set aside, in
-// bytes; a longer body grows as it really arrives, unless there is plenty (Share.atOnce).
-const Presize = 512 << 10
+// bytes; a longer body grows as it really arrives.
+const Presize = 64 << 10
 
 // ErrFull refuses a body that there was no memory for.
 var ErrFull = &yolo.Error{
@@ -62,15 +62,25 @@ func (s *Share) Largest(n int64) int64 {
 	return n
 }
 
-// atOnce is what a body of n bytes, as its client claims, gets before it arrives: all
-// where that leaves as much again to others, so that nothing is moved when it grows.
-func (s *Share) atOnce(n int64) int64 {
+// plenty and scarce are how many times what has arrived a body may set aside: the more,
+// the less is moved as it grows, and the more a client holds that sends no more.
+const (
+	plenty = 16
+	scarce = 2
+)
+
+// next is what a buffer grows to of which have bytes have arrived, and n may in all.
+func (s *Share) next(have, n int64) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.size > 0 && len(s.line) == 0 && n <= s.free/2 {
-		return n
+	more := plenty * have
+	if more > n-Presize { // what would be left is not worth another step
+		more = n
 	}
-	return min(n, Presize)
+	if len(s.line) == 0 && more-have <= s.free/2 { // as much is left for others
+		return more
+	}
+	return min(scarce*have, n)
 }
 
 // take gets n bytes; false: not within wait or before ctx ended.
@@ -167,15 +177,13 @@ func (c *Claim) larger(ctx context.Context, b []byte, n int64) ([]byte, error) {
 func (c *Claim) ReadAll(ctx context.Context, r io.Reader, size, limit int64) ([]byte, error) {
 	// One byte more than the body: the read that finds the end needs room.
 	most := limit + 1
-	first := min(most, Presize)
 	if size >= 0 {
 		most = size + 1
-		first = c.share.atOnce(most)
 	}
-	b, err := c.Buffer(ctx, first)
+	b, err := c.Buffer(ctx, min(most, Presize))
 	for err == nil {
 		if len(b) == cap(b) {
-			if b, err = c.larger(ctx, b, max(min(2*int64(cap(b)), most), int64(cap(b))+1)); err != nil {
+			if b, err = c.larger(ctx, b, max(c.share.next(int64(cap(b)), most), int64(cap(b))+1)); err != nil {
 				break
 			}
 		}
@@ -191,14 +199,14 @@ func (c *Claim) ReadAll(ctx context.Context, r io.Reader, size, limit int64) ([]
 
 // ReadFull reads n bytes of r into one buffer. io.ErrUnexpectedEOF: there were fewer.
 func (c *Claim) ReadFull(ctx context.Context, r io.Reader, n int64) ([]byte, error) {
-	b, err := c.Buffer(ctx, c.share.atOnce(n))
+	b, err := c.Buffer(ctx, min(n, Presize))
 	for err == nil {
 		var read int
 		read, err = io.ReadFull(r, b[len(b):cap(b)])
 		if b = b[:len(b)+read]; err != nil || int64(len(b)) == n {
 			break
 		}
-		b, err = c.larger(ctx, b, min(4*int64(cap(b)), n))
+		b, err = c.larger(ctx, b, c.share.next(int64(cap(b)), n))
 	}
 	if err == io.EOF && n > 0 {
 		err = io.ErrUnexpectedEOF

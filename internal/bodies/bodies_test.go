@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"lazyolo/internal/bodies"
 )
 
@@ -40,35 +42,36 @@ func free(t *testing.T, s *bodies.Share) int64 {
 	}
 }
 
-func TestWhatABodyGetsBeforeItArrives(t *testing.T) {
+// What is set aside for a body follows what has arrived of it.
+func TestABodyGrowsAsItArrives(t *testing.T) {
 	const size = 4 << 20
+	const k = 1 << 10
 	for _, tt := range []struct {
 		name    string
 		claimed int64 // -1: not
 		sent    int
-		first   int // room of the first read
+		rooms   []int // of the reads
 	}{
-		{"small", 1000, 1000, 1001},
-		{"large, plenty is free", 1 << 20, 1 << 20, 1<<20 + 1},
-		{"so large that little would be left", 3 << 20, 3 << 20, bodies.Presize},
-		{"unknown", -1, 3 << 20, bodies.Presize},
-		{"shorter than it says", 1 << 20, 10, 1<<20 + 1},
+		{"small", 1000, 1000, []int{1001, 1}},
+		{"large", 1 << 20, 1 << 20, []int{64 * k, 960*k + 1, 1}},
+		{"larger", 2 << 20, 2 << 20, []int{64 * k, 960 * k, 1024*k + 1, 1}},
+		{"so large that little would be left", 3 << 20, 3 << 20, []int{64 * k, 960 * k, 1024 * k, 1024*k + 1, 1}},
+		{"unknown", -1, 3 << 20, []int{64 * k, 960 * k, 1024 * k, 2048 * k, 1024 * k}},
+		{"shorter than it says", 1 << 20, 10, []int{64 * k, 64*k - 10}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := bodies.New(size)
 			sent := bytes.Repeat([]byte("0123456789"), (tt.sent+9)/10)[:tt.sent]
-			first := 0
+			var rooms []int
 			c := s.Claim()
 			got, err := c.ReadAll(t.Context(), watcher{bytes.NewReader(sent), func(room int) {
-				if first == 0 {
-					first = room
-				}
+				rooms = append(rooms, room)
 			}}, tt.claimed, size-1)
 			if err != nil || !bytes.Equal(got, sent) {
 				t.Fatalf("read %d of %d bytes, %v", len(got), len(sent), err)
 			}
-			if first != tt.first {
-				t.Errorf("the first read had room for %d bytes, want %d", first, tt.first)
+			if d := cmp.Diff(tt.rooms, rooms); d != "" {
+				t.Errorf("room for the reads (-want +got):\n%s", d)
 			}
 			c.Release()
 			if n := free(t, s); n != size+1 {

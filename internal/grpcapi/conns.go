@@ -11,11 +11,11 @@ type conns struct {
 	slots chan struct{}
 
 	mu   sync.Mutex
-	open map[string]net.Conn // by the caller's "host:port"
+	open map[string]*counted // by the caller's "host:port"
 }
 
 func newConns(most int) *conns {
-	return &conns{slots: make(chan struct{}, most), open: make(map[string]net.Conn)}
+	return &conns{slots: make(chan struct{}, most), open: make(map[string]*counted)}
 }
 
 // cut ends the connection that has this caller.
@@ -52,10 +52,11 @@ func (l *limited) Accept() (net.Conn, error) {
 		<-l.conns.slots
 		return nil, err
 	}
+	c := &counted{Conn: conn, conns: l.conns}
 	l.conns.mu.Lock()
 	defer l.conns.mu.Unlock()
-	l.conns.open[conn.RemoteAddr().String()] = conn
-	return &counted{Conn: conn, conns: l.conns}, nil
+	l.conns.open[conn.RemoteAddr().String()] = c
+	return c, nil
 }
 
 // Close implements net.Listener.
@@ -75,7 +76,9 @@ type counted struct {
 func (c *counted) Close() error {
 	c.once.Do(func() {
 		c.conns.mu.Lock()
-		delete(c.conns.open, c.RemoteAddr().String())
+		if address := c.RemoteAddr().String(); c.conns.open[address] == c { // else the caller's port is in use again
+			delete(c.conns.open, address)
+		}
 		c.conns.mu.Unlock()
 		<-c.conns.slots
 	})

@@ -38,7 +38,7 @@ func TestLRUClosesWhatWasUsedLongestAgo(t *testing.T) {
 	if code, _, log := h.run(t, "prepare"); code != 0 {
 		t.Fatalf("prepare: %d\n%s", code, log)
 	}
-	s := start(t, h, "MAX_MEMORY_MB=148", "EVICTION_POLICY=lru", "SAVE_ANNOTATED=off")
+	s := start(t, h, "MAX_MEMORY_MB=140", "EVICTION_POLICY=lru", "SAVE_ANNOTATED=off")
 	for id := range 10 {
 		s.serves(t, strconv.Itoa(id))
 	}
