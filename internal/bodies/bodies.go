@@ -19,8 +19,9 @@ import (
 const wait = time.Second
 
 // Presize bounds what the length a client claims makes us allocate and set aside, in
-// bytes; a longer body grows as it really arrives.
-const Presize = 64 << 10
+// bytes; a longer body grows as it really arrives. Most pictures fit: such a one waits for
+// all its memory before it holds any.
+const Presize = 512 << 10
 
 // ErrFull refuses a body that there was no memory for.
 var ErrFull = &yolo.Error{

@@ -44,7 +44,7 @@ func free(t *testing.T, s *bodies.Share) int64 {
 
 // What is set aside for a body follows what has arrived of it.
 func TestABodyGrowsAsItArrives(t *testing.T) {
-	const size = 4 << 20
+	const size = 8 << 20
 	const k = 1 << 10
 	for _, tt := range []struct {
 		name    string
@@ -53,11 +53,11 @@ func TestABodyGrowsAsItArrives(t *testing.T) {
 		rooms   []int // of the reads
 	}{
 		{"small", 1000, 1000, []int{1001, 1}},
-		{"large", 1 << 20, 1 << 20, []int{64 * k, 960*k + 1, 1}},
-		{"larger", 2 << 20, 2 << 20, []int{64 * k, 960 * k, 1024*k + 1, 1}},
-		{"so large that little would be left", 3 << 20, 3 << 20, []int{64 * k, 960 * k, 1024 * k, 1024*k + 1, 1}},
-		{"unknown", -1, 3 << 20, []int{64 * k, 960 * k, 1024 * k, 2048 * k, 1024 * k}},
-		{"shorter than it says", 1 << 20, 10, []int{64 * k, 64*k - 10}},
+		{"usual", 400 * k, 400 * k, []int{400*k + 1, 1}},
+		{"large", 3 << 20, 3 << 20, []int{512 * k, 2560*k + 1, 1}},
+		{"so large that little would be left", 7 << 20, 7 << 20, []int{512 * k, 512 * k, 1024 * k, 2048 * k, 3072*k + 1, 1}},
+		{"unknown", -1, 3 << 20, []int{512 * k, 512 * k, 1024 * k, 2048 * k, 1024 * k}},
+		{"shorter than it says", 1 << 20, 10, []int{512 * k, 512*k - 10}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := bodies.New(size)
