@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"net/url"
@@ -104,9 +103,7 @@ func runBench(ctx context.Context, f loadFlags, args []string, s sys) error {
 		return &config.UsageError{Setting: "bench", Msg: err.Error(), Hint: "run: lazyolo bench --help"}
 	}
 	if f.asJSON {
-		encoder := json.NewEncoder(s.stdout)
-		encoder.SetIndent("", "  ")
-		err = encoder.Encode(r)
+		err = printJSON(s.stdout, r)
 	} else {
 		err = r.Text(s.stdout)
 	}
@@ -157,10 +154,19 @@ func everySecond(tell func(done, failed int)) func(done, failed int) {
 
 // terminal reports whether a person reads what is written to w.
 func terminal(w any) bool {
-	f, ok := w.(*os.File)
-	if !ok {
+	f := fileOf(w)
+	if f == nil {
 		return false
 	}
 	st, err := f.Stat()
 	return err == nil && st.Mode()&os.ModeCharDevice != 0
+}
+
+// fileOf is the file that w writes to; nil: there is none.
+func fileOf(w any) *os.File {
+	if h, ok := w.(heard); ok {
+		w = h.Writer
+	}
+	f, _ := w.(*os.File)
+	return f
 }

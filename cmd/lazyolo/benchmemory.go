@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 
 	"lazyolo/internal/compare"
 	"lazyolo/internal/config"
@@ -16,24 +13,32 @@ import (
 
 // runBenchMemory measures three ways to serve the same models and reports.
 func runBenchMemory(ctx context.Context, f loadFlags, c *config.Config, s sys) (err error) {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	if f.out != "" {
+		if err := makeOut(f.out); err != nil {
+			return err
+		}
+	}
+	ctx, s, stop := tidy(ctx, s)
 	defer stop()
 	st, err := newStage(ctx, c, f.models, c.Args[1:], s.stderr)
 	defer func() { err = errors.Join(err, st.close()) }()
 	if err != nil {
-		return err
+		return comparisonError(ctx, err)
 	}
-	eager, err := st.eager()
+	eager, leftOut, err := st.eager(ctx)
 	if err != nil {
-		return err
+		return comparisonError(ctx, err)
+	}
+	setups := []compare.Setup{
+		{Name: "eager", Does: "every model is opened from its ONNX file at the start, as the old server did", Command: eager},
+		{Name: "lazy", Does: "models are loaded when they are first asked for, and stay", Command: st.serve(unlimited)},
+		{Name: "budget", Does: fmt.Sprintf("the same within MAX_MEMORY_MB=%d", st.budget()/mib), Command: st.serve(st.budget())},
+	}
+	if eager == nil {
+		setups, leftOut = setups[1:], "eager is left out: "+leftOut
 	}
 	r, err := compare.Compare(ctx, compare.Options{
-		Setups: []compare.Setup{
-			{Name: "eager", Does: "every model is opened from its ONNX file at the start, as the old server did", Command: eager},
-			{Name: "lazy", Does: "models are loaded when they are first asked for, and stay", Command: st.serve(unlimited)},
-			{Name: "budget", Does: fmt.Sprintf("the same within MAX_MEMORY_MB=%d", st.budget()/mib), Command: st.serve(st.budget())},
-		},
-		Models: st.numbers(), Picture: st.picture, About: st.about, Weights: st.weights, Budget: st.budget(),
+		Setups: setups, LeftOut: leftOut, Models: st.numbers(), Picture: st.picture, About: st.about, Weights: st.weights, Budget: st.budget(),
 		Progress: func(what string) { fmt.Fprintln(s.stderr, what) },
 	})
 	if err != nil {
@@ -45,9 +50,7 @@ func runBenchMemory(ctx context.Context, f loadFlags, c *config.Config, s sys) (
 		}
 	}
 	if f.asJSON {
-		encoder := json.NewEncoder(s.stdout)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(r)
+		return printJSON(s.stdout, r)
 	}
 	return r.Text(s.stdout)
 }
@@ -55,7 +58,7 @@ func runBenchMemory(ctx context.Context, f loadFlags, c *config.Config, s sys) (
 // comparisonError adds the way out to an error of package compare.
 func comparisonError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return errors.New("interrupted")
+		return context.Cause(ctx) // a signal, or an output that nobody reads
 	}
 	if errors.Is(err, compare.ErrNoMemory) {
 		return hinted{err, "run it on Linux, or in a container"}
@@ -74,9 +77,6 @@ func writeReport(dir, name string, d drawing, s sys) error {
 	page, err := d.HTML()
 	if err != nil {
 		return err
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return hinted{fmt.Errorf("make folder: %w", err), "--out names a folder that can be written"}
 	}
 	for file, data := range map[string][]byte{name + ".svg": d.SVG(), name + ".html": page} {
 		file = filepath.Join(dir, file)

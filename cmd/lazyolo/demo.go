@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -41,20 +39,23 @@ func demoCommand() command {
 }
 
 func runDemo(ctx context.Context, out, models string, c *config.Config, s sys) (err error) {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	if err := makeOut(out); err != nil {
+		return err
+	}
+	ctx, s, stop := tidy(ctx, s)
 	defer stop()
 	st, err := newStage(ctx, c, models, c.Args, s.stdout)
 	defer func() { err = errors.Join(err, st.close()) }()
 	if err != nil {
-		return err
+		return comparisonError(ctx, err)
 	}
-	eager, err := st.eager()
+	eager, leftOut, err := st.eager(ctx)
 	if err != nil {
-		return err
+		return comparisonError(ctx, err)
 	}
 	screen := newScreen(s)
 	story, err := compare.Demonstrate(ctx, compare.DemoOptions{
-		Command: st.serve(st.budget()), Eager: eager, Models: st.numbers(), Picture: st.picture,
+		Command: st.serve(st.budget()), Eager: eager, LeftOut: leftOut, Models: st.numbers(), Picture: st.picture,
 		About: st.about, Weights: st.weights, Budget: st.budget(), Screen: screen,
 	})
 	if err != nil {
@@ -70,12 +71,28 @@ func runDemo(ctx context.Context, out, models string, c *config.Config, s sys) (
 func newScreen(s sys) *compare.Screen {
 	screen := &compare.Screen{Out: s.stdout, Terminal: terminal(s.stdout) && s.getenv("TERM") != "dumb"}
 	screen.Color = screen.Terminal && s.getenv("NO_COLOR") == ""
-	if f, ok := s.stdout.(*os.File); ok && screen.Terminal {
-		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil {
-			screen.Width, screen.Height = int(size.Col), int(size.Row)
+	if f := fileOf(s.stdout); f != nil && screen.Terminal {
+		screen.Size = func() (width, height int) {
+			size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+			if err != nil {
+				return 0, 0
+			}
+			return int(size.Col), int(size.Row)
 		}
 	}
 	return screen
+}
+
+// makeOut makes the folder of --out, before the work whose results it is for.
+func makeOut(dir string) error {
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil && !writable(dir) {
+		err = fmt.Errorf("%s cannot be written", dir)
+	}
+	if err != nil {
+		return hinted{fmt.Errorf("make folder: %w", err), "--out names a folder that can be written"}
+	}
+	return nil
 }
 
 // writeStory writes the story's pictures and page to dir and says where.
@@ -84,9 +101,6 @@ func writeStory(dir string, story *compare.Story, w io.Writer) error {
 	page, err := story.HTML(found)
 	if err != nil {
 		return err
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return hinted{fmt.Errorf("make folder: %w", err), "--out names a folder that can be written"}
 	}
 	for _, file := range []struct {
 		name, what string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"net"
@@ -31,8 +32,32 @@ import (
 	"lazyolo/yolo"
 )
 
-// eagerName is the command that bench memory and demo compare with.
-const eagerName = "serve-eager"
+// Servers that bench memory and demo start: the one they compare with, and ours.
+const (
+	eagerName = "serve-eager"
+	lazyName  = "serve-lazy"
+)
+
+// lazyCommand is serve until the end of its input, so that no server outlives who
+// started it. Help does not list it.
+func lazyCommand() command {
+	return command{name: lazyName, run: func(ctx context.Context, c *config.Config, s sys) error {
+		ctx, stop := untilEOF(ctx, s.stdin)
+		defer stop()
+		return serve(ctx, c, s)
+	}}
+}
+
+// untilEOF is ctx until the end of an input: whoever holds its other end is gone then,
+// however that came.
+func untilEOF(ctx context.Context, input io.Reader) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() { // ends with the process: no read of a pipe can be broken off
+		_, _ = io.Copy(io.Discard, input)
+		cancel()
+	}()
+	return ctx, cancel
+}
 
 // eagerFlags are its flags.
 type eagerFlags struct {
@@ -104,6 +129,8 @@ func (e *eagerEngine) Shrink()                                                 {
 func serveEager(ctx context.Context, f eagerFlags, c *config.Config, s sys) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	ctx, stopReading := untilEOF(ctx, s.stdin)
+	defer stopReading()
 	log := newLogger(c, s.stderr, c.LogLevel)
 	models, err := catalog.Open(catalog.Options{Dir: c.ModelsPath, AllowDirs: c.AllowModelDirs, Reserved: reservedNames(c), Log: log, ReadOnly: true})
 	if err != nil {

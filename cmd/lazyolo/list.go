@@ -13,9 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/text/width"
-
 	"lazyolo/internal/catalog"
+	"lazyolo/internal/compare"
 	"lazyolo/internal/config"
 	"lazyolo/internal/core"
 	"lazyolo/internal/engine"
@@ -186,20 +185,20 @@ func printTable(w io.Writer, rows []row) error {
 	lines := [][]string{head}
 	wide := make([]int, len(head))
 	for i, c := range rows[0] {
-		head[i], wide[i] = strings.ToUpper(c.name), columns(c.name)
+		head[i], wide[i] = strings.ToUpper(c.name), compare.Columns(c.name)
 	}
 	for _, r := range rows {
 		line := make([]string, len(r))
 		for i, c := range r {
 			line[i] = c.text()
-			wide[i] = max(wide[i], columns(line[i]))
+			wide[i] = max(wide[i], compare.Columns(line[i]))
 		}
 		lines = append(lines, line)
 	}
 	for _, line := range lines {
 		var b strings.Builder
 		for i, text := range line {
-			pad := strings.Repeat(" ", wide[i]-columns(text))
+			pad := strings.Repeat(" ", wide[i]-compare.Columns(text))
 			if i > 0 {
 				b.WriteString("  ")
 			}
@@ -214,18 +213,6 @@ func printTable(w io.Writer, rows []row) error {
 		}
 	}
 	return nil
-}
-
-// columns is how many columns of a terminal a text takes.
-func columns(text string) int {
-	n := 0
-	for _, r := range text {
-		n++
-		if k := width.LookupRune(r).Kind(); k == width.EastAsianWide || k == width.EastAsianFullwidth {
-			n++
-		}
-	}
-	return n
 }
 
 // folderRows reads the models folder: what serve would serve, and what is prepared; of

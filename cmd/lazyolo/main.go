@@ -58,6 +58,7 @@ func commands() []command {
 		simulateCommand(),
 		benchCommand(),
 		eagerCommand(),
+		lazyCommand(),
 		keyCommand(),
 		doctorCommand(),
 		versionCommand(),

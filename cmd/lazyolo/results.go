@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"lazyolo/internal/compare"
 	"lazyolo/internal/httpapi"
 	"lazyolo/yolo"
 )
@@ -26,9 +27,9 @@ type results struct {
 }
 
 func newResults(f detectFlags, pictures []picture, s sys) *results {
-	r := &results{stdout: s.stdout, stderr: s.stderr, asJSON: f.asJSON, masks: f.masks, file: columns("FILE")}
+	r := &results{stdout: s.stdout, stderr: s.stderr, asJSON: f.asJSON, masks: f.masks, file: compare.Columns("FILE")}
 	for _, p := range pictures {
-		r.file = max(r.file, columns(p.name))
+		r.file = max(r.file, compare.Columns(p.name))
 	}
 	if len(pictures) > 1 && terminal(s.stderr) {
 		r.bar = &progress{w: s.stderr, total: len(pictures), began: time.Now()}
@@ -141,7 +142,7 @@ func corners(b yolo.Box) (out [4]string) {
 // line writes one row. The widths are the same in all, so that rows can be written as
 // they come; what varies most stands last.
 func (r *results) line(b *bytes.Buffer, file, class, conf string, at [4]string, name string) {
-	fmt.Fprintf(b, "%s%s  %5s  %4s  %5s  %5s  %5s  %5s  %s\n", file, strings.Repeat(" ", max(0, r.file-columns(file))),
+	fmt.Fprintf(b, "%s%s  %5s  %4s  %5s  %5s  %5s  %5s  %s\n", file, strings.Repeat(" ", max(0, r.file-compare.Columns(file))),
 		class, conf, at[0], at[1], at[2], at[3], name)
 }
 
@@ -174,9 +175,9 @@ func (p *progress) draw(done int, last string) {
 	const wide, most = 24, 28 // columns of the bar and of the name: a narrow terminal has 80
 	full := wide * done / p.total
 	rate := float64(done) / max(time.Since(p.began).Seconds(), 1e-3)
-	if columns(last) > most {
+	if compare.Columns(last) > most {
 		end := []rune(last)
-		for columns(string(end)) >= most {
+		for compare.Columns(string(end)) >= most {
 			end = end[1:]
 		}
 		last = "…" + string(end)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"lazyolo/internal/compare"
 	"lazyolo/yolo"
 )
 
@@ -99,7 +100,7 @@ func TestProgress(t *testing.T) {
 	p.draw(1, strings.Repeat("很", 60)+".jpg")
 	line := b.String()
 	bar, _ := strings.CutPrefix(line, "\r\x1b[K")
-	if !strings.HasPrefix(bar, "[======                  ] 1/4  0.5/s  …") || columns(bar) > 80 {
-		t.Errorf("%q takes %d columns", bar, columns(bar))
+	if !strings.HasPrefix(bar, "[======                  ] 1/4  0.5/s  …") || compare.Columns(bar) > 80 {
+		t.Errorf("%q takes %d columns", bar, compare.Columns(bar))
 	}
 }

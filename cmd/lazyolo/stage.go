@@ -14,15 +14,18 @@ import (
 	"strconv"
 	"strings"
 
+	"lazyolo/internal/buffers"
 	"lazyolo/internal/catalog"
 	"lazyolo/internal/compare"
 	"lazyolo/internal/config"
 	"lazyolo/internal/convert"
 	"lazyolo/internal/core"
+	"lazyolo/internal/imaging"
 	"lazyolo/internal/load"
 	"lazyolo/internal/machine"
 	"lazyolo/internal/pool"
 	"lazyolo/internal/prepare"
+	"lazyolo/internal/turbojpeg"
 	"lazyolo/yolo"
 )
 
@@ -36,27 +39,29 @@ const (
 // picture, and a folder of its own for what the servers leave behind.
 type stage struct {
 	c       *config.Config
-	dir     string // removed by close
+	*folder        // what servers and models leave is in it; nil: not made yet
 	path    string // the models folder
 	cache   string // of prepared models
 	models  []*yolo.Model
 	costs   []pool.Cost // of the same
 	about   string
 	weights int64 // bytes of their files
-	picture compare.Picture
-	out     io.Writer // is told what goes on
+	limit   int64 // memory of the machine, or of what it is given; 0: unknown
+	picture load.Picture
+	decode  imaging.Measure // what decoding the picture takes
+	out     io.Writer       // is told what goes on
 }
 
 // newStage prepares the models that are chosen, of the user's folder where MODELS_PATH
 // names one, else copies of the demo model. Numbers are as in --models; "": all, within
 // bounds. Close it also after an error.
 func newStage(ctx context.Context, c *config.Config, numbers string, pictures []string, out io.Writer) (st *stage, err error) {
-	st = &stage{c: c, out: out, cache: c.CacheDir, path: c.ModelsPath}
-	if st.dir, err = os.MkdirTemp(tempHome(c.CacheDir), "compare-*"); err != nil {
-		return st, fmt.Errorf("make folder: %w", err)
-	}
+	st = &stage{c: c, out: out, cache: c.CacheDir, path: c.ModelsPath, limit: machine.MemoryLimit().Bytes}
 	if err := st.choosePicture(pictures); err != nil {
 		return st, err
+	}
+	if st.folder, err = newFolder(tempHome(c.CacheDir)); err != nil {
+		return st, fmt.Errorf("make folder: %w", err)
 	}
 	if err := st.chooseModels(numbers); err != nil {
 		return st, err
@@ -75,34 +80,45 @@ func tempHome(cache string) string {
 }
 
 func (st *stage) close() error {
-	if st.dir == "" {
+	if st.folder == nil {
 		return nil
 	}
-	return os.RemoveAll(st.dir)
+	return st.folder.close()
 }
 
-// choosePicture reads the picture that is named, or takes the demo's.
+// choosePicture reads the picture that is named, or takes the demo's, and measures it as
+// the servers will.
 func (st *stage) choosePicture(names []string) error {
+	const hint = "name a picture file, or none for the demo's"
 	switch len(names) {
 	case 0:
 		data, err := demoFiles.ReadFile("demo/pictures/shapes.jpg")
-		st.picture = compare.Picture{Name: "shapes.jpg", Data: data}
-		return err
+		if err != nil {
+			return err
+		}
+		st.picture = load.Picture{Name: "shapes.jpg", Data: data}
 	case 1:
 		all, err := load.ReadPictures(names)
 		if err != nil {
-			return hinted{fmt.Errorf("read picture: %w", err), "name a picture file, or none for the demo's"}
+			return hinted{fmt.Errorf("read picture: %w", err), hint}
 		}
-		st.picture = compare.Picture{Name: all[0].Name, Data: all[0].Data}
-		return nil
+		st.picture = all[0]
+	default:
+		return &config.UsageError{Setting: "picture", Msg: fmt.Sprintf("one picture is enough, got %d", len(names)), Hint: "every model is asked for the same one"}
 	}
-	return &config.UsageError{Setting: "picture", Msg: fmt.Sprintf("one picture is enough, got %d", len(names)), Hint: "every model is asked for the same one"}
+	store := new(buffers.Store)
+	codec := imaging.Codec{MaxPixels: st.c.MaxPixels, JPEG: &turbojpeg.Library{Buffers: store}, Buffers: store}
+	var err error
+	if st.decode, err = codec.Measure(st.picture.Data); err != nil {
+		return hinted{fmt.Errorf("read picture %s: %w", st.picture.Name, err), hint}
+	}
+	return nil
 }
 
 // chooseModels finds the models, or makes copies of the only one.
 func (st *stage) chooseModels(numbers string) error {
 	if st.c.Origin("MODELS_PATH").Source == config.Default {
-		dir := filepath.Join(st.dir, "demo")
+		dir := filepath.Join(st.folder.path, "demo")
 		if err := writeMissing(dir, "."); err != nil {
 			return fmt.Errorf("unpack the demo model: %w", err)
 		}
@@ -119,13 +135,22 @@ func (st *stage) chooseModels(numbers string) error {
 		return err
 	}
 	if len(st.models) < 2 {
-		return hinted{fmt.Errorf("%d models in %s are chosen, two are needed", len(st.models), st.path), "lazyolo models lists them"}
+		return st.tooFew(len(all))
 	}
 	st.about = "Models of " + st.c.ModelsPath
 	if n := len(st.models); n < len(all) {
 		st.about = fmt.Sprintf("%d of the %d models of %s", n, len(all), st.c.ModelsPath)
 	}
 	return nil
+}
+
+// tooFew refuses a choice of one model among all.
+func (st *stage) tooFew(all int) error {
+	if all == 1 { // copies are made of it, unless it is named
+		return hinted{errors.New("--models chooses one model, two are needed"),
+			"without --models copies are made of a model that is alone; MODELS_PATH names a folder of several"}
+	}
+	return hinted{fmt.Errorf("--models chooses %d of the %d models in %s, two are needed", len(st.models), all, st.path), "lazyolo models lists them"}
 }
 
 // open reads the models folder as serve does, and leaves no trace.
@@ -170,9 +195,9 @@ func (st *stage) copies(m *yolo.Model) error {
 	if err != nil {
 		return fmt.Errorf("read weights: %w", err)
 	}
-	st.path = filepath.Join(st.dir, "models")
+	st.path = filepath.Join(st.folder.path, "models")
 	if st.cache != "" {
-		st.cache = filepath.Join(st.dir, "prepared")
+		st.cache = filepath.Join(st.folder.path, "prepared")
 	}
 	err = compare.Copies(st.path, weights, stageCopies, func(number int) []byte { return copyLabels(m, number) })
 	if err != nil {
@@ -215,7 +240,7 @@ func (st *stage) asONNX(m *yolo.Model) (string, error) {
 	return to, err
 }
 
-func (st *stage) converted() string { return filepath.Join(st.dir, "converted") }
+func (st *stage) converted() string { return filepath.Join(st.folder.path, "converted") }
 
 // prepare prepares all models, drops those that cannot serve, and learns what they take.
 func (st *stage) prepare(ctx context.Context) error {
@@ -236,7 +261,7 @@ func (st *stage) prepare(ctx context.Context) error {
 		}
 		_, err := prepareAndTell(ctx, e.Cache(), m)
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 		cost, known := e.Known(m)
 		if err != nil || !known {
@@ -265,10 +290,13 @@ func (st *stage) numbers() []int {
 	return out
 }
 
-// budget is MAX_MEMORY_MB, where it is set, else what suffices for one request at a
-// time and a sixth of the models.
+// given reports whether a setting was written anywhere.
+func (st *stage) given(name string) bool { return st.c.Origin(name).Source != config.Default }
+
+// budget is MAX_MEMORY_MB, where it is set itself, else what suffices for one request at
+// a time and a sixth of the models.
 func (st *stage) budget() int64 {
-	if st.c.MaxMemory > 0 {
+	if st.given("MAX_MEMORY_MB") && st.c.MaxMemory > 0 { // the old ENABLE_LRU_CACHE means 4 GiB
 		return st.c.MaxMemory
 	}
 	var all, run, largest int64
@@ -277,7 +305,29 @@ func (st *stage) budget() int64 {
 		run = max(run, cost.Run)
 		largest = max(largest, cost.Mapped+cost.Private)
 	}
-	n := core.BudgetFor(max(all/6, largest+16*mib), run, 8*mib)
+	models := max(all/6, largest+16*mib)
+	detect, draw := st.room()
+	// While the picture is drawn no model needs to be in memory.
+	n := core.BudgetFor(models+max(detect, draw-models-run), run, st.bodies())
+	return (n + mib - 1) / mib * mib
+}
+
+// room is what the picture takes beyond an ordinary request's, while a model is asked
+// for it, and while what was found is drawn into it.
+func (st *stage) room() (detect, draw int64) {
+	const ordinary = 16 * mib
+	side := int64(640) // of what models are given
+	for _, m := range st.models {
+		side = max(side, int64(m.InputSize))
+	}
+	encoded := 3 * int64(st.decode.Width+16) * int64(st.decode.Height+16)
+	return max(0, st.decode.Bytes+3*4*side*side-ordinary), max(0, st.decode.Bytes+encoded-ordinary)
+}
+
+// bodies is what is set aside for requests: the picture as it arrives, and as much again,
+// and the same for the answer that has it.
+func (st *stage) bodies() int64 {
+	n := max(8*mib, 4*int64(len(st.picture.Data)))
 	return (n + mib - 1) / mib * mib
 }
 
@@ -287,28 +337,58 @@ const unlimited = 1 << 40
 // serve is the command of a server of the stage's models in a budget.
 func (st *stage) serve(budget int64) func() *exec.Cmd {
 	return func() *exec.Cmd {
-		return st.command("serve", "--max-memory-mb", strconv.FormatInt(budget/mib, 10), "--grpc-port", "0",
-			"--save-annotated", "off", "--prepare", config.PrepareLazy, "--model-poll", "0", "--keep-alive", "10m")
+		more := []string{"--max-memory-mb", strconv.FormatInt(budget/mib, 10), "--max-queue-mb", strconv.FormatInt(st.bodies()/mib, 10),
+			"--grpc-port", "0", "--save-annotated", "off", "--prepare", config.PrepareLazy, "--model-poll", "0"}
+		return st.command(lazyName, append(more, st.handed("KEEP_ALIVE", "EVICTION_POLICY", "MAX_CONCURRENCY")...)...)
 	}
 }
 
-// eager is the command of a server that loads all of them at its start. Checkpoints
-// are converted for it first.
-func (st *stage) eager() (func() *exec.Cmd, error) {
+// handed are flags for those of these settings that the user has set.
+func (st *stage) handed(names ...string) []string {
+	var flags []string
+	for _, s := range config.Settings() {
+		if slices.Contains(names, s.Name) && st.given(s.Name) {
+			flags = append(flags, "--"+s.Flag(), st.c.Value(s.Name))
+		}
+	}
+	return flags
+}
+
+// eagerNeeds is about what the models take when all are loaded from their ONNX files:
+// weights on the heap, and as much again while a model is optimised. Numbers in a
+// checkpoint have half the size.
+func (st *stage) eagerNeeds() int64 {
+	var n int64
+	for _, m := range st.models {
+		each := 2 * m.Bytes
+		if m.IsCheckpoint() {
+			each *= 2
+		}
+		n += each
+	}
+	return n
+}
+
+// eager is the command of a server that loads all models at its start. Checkpoints are
+// converted for it first. It is nil where they are too large for the machine, and
+// leftOut says so.
+func (st *stage) eager(ctx context.Context) (cmd func() *exec.Cmd, leftOut string, err error) {
+	if need := st.eagerNeeds(); st.limit > 0 && need > st.limit/10*8 {
+		return nil, fmt.Sprintf("it would take about %d MB of the %d MB here", need/mib, st.limit/mib), nil
+	}
 	var numbers []string
 	for _, m := range st.models {
+		if ctx.Err() != nil {
+			return nil, "", context.Cause(ctx)
+		}
 		if _, err := st.asONNX(m); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		numbers = append(numbers, strconv.Itoa(m.Index))
 	}
-	// Weights on the heap, and as much again while a model is optimised.
-	if need, limit := 2*st.weights, machine.MemoryLimit().Bytes; limit > 0 && need > limit/10*8 {
-		return nil, hinted{fmt.Errorf("all models at once would take about %d MB of the %d MB here", need/mib, limit/mib), "choose fewer with --models"}
-	}
 	return func() *exec.Cmd {
 		return st.command(eagerName, "--only", strings.Join(numbers, ","), "--converted", st.converted())
-	}, nil
+	}, "", nil
 }
 
 // command runs this binary on the stage's models. No setting of the user's reaches it
@@ -316,8 +396,9 @@ func (st *stage) eager() (func() *exec.Cmd, error) {
 func (st *stage) command(name string, more ...string) *exec.Cmd {
 	cmd := exec.Command(prepare.Self().Path) // this executable
 	cmd.Args = append([]string{"lazyolo", name, "--models-path", absolute(st.path), "--port", "0", "--host", "127.0.0.1",
-		"--state-dir", filepath.Join(st.dir, "state"), "--log-level", "WARNING",
+		"--state-dir", filepath.Join(st.folder.path, "state"), "--log-level", "WARNING",
 		"--threads", strconv.Itoa(st.c.Threads)}, more...)
+	cmd.Args = append(cmd.Args, st.handed("CONF_THRES", "IOU_THRES", "MAX_PIXELS", "MAX_BODY_MB")...)
 	var allowed []string
 	for _, dir := range st.c.AllowModelDirs {
 		allowed = append(allowed, absolute(dir))
@@ -328,7 +409,7 @@ func (st *stage) command(name string, more ...string) *exec.Cmd {
 			cmd.Args = append(cmd.Args, flag, value)
 		}
 	}
-	cmd.Dir = st.dir // where no settings file lies
+	cmd.Dir = st.folder.path // where no settings file lies
 	cmd.Env = plainEnv(os.Environ())
 	return cmd
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"runtime"
@@ -81,9 +80,7 @@ func version(c *config.Config, s sys, asJSON bool) error {
 		if missing == nil {
 			out.ORT = &library{lib.Version, lib.Path, lib.From}
 		}
-		enc := json.NewEncoder(s.stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(out)
+		return printJSON(s.stdout, out)
 	}
 	library := fmt.Sprintf("%s, %s (from the %s)", orUnknown(lib.Version), lib.Path, lib.From)
 	if missing != nil {

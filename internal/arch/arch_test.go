@@ -60,7 +60,7 @@ var mayImport = map[string]struct {
 	"internal/roboflow":      {[]string{"internal/bodies", "internal/door"}, "a door knows the core only by its own small interfaces"},
 	"internal/simulate":      {[]string{"internal/pool"}, "the pool's policies over a trace; runs no model"},
 	"internal/load":          {[]string{"internal/machine"}, "drives a server over HTTP, knows no part of it"},
-	"internal/compare":       {[]string{"internal/machine"}, "starts servers as processes and looks at them from outside"},
+	"internal/compare":       {[]string{"internal/load", "internal/machine"}, "starts servers as processes and looks at them from outside; asks as load does"},
 	"internal/telemetry":     {[]string{"internal/door"}, "hears of requests and models through hooks; imported by cmd alone"},
 	"test/e2e":               {[]string{"internal/pb"}, "meets the program as a user does, from outside"},
 	"test/dist":              {nil, "meets a release as who installs it does, from outside"},

@@ -287,12 +287,12 @@ func (v *canvas) drawMarks() {
 	}
 }
 
-// wrap breaks a text at spaces into lines of about that many letters.
+// wrap breaks a text at spaces into lines of about that many columns.
 func wrap(text string, most int) []string {
 	var lines []string
 	now := ""
 	for word := range strings.FieldsSeq(text) {
-		if now != "" && len([]rune(now))+1+len([]rune(word)) > most {
+		if now != "" && Columns(now)+1+Columns(word) > most {
 			lines = append(lines, now)
 			now = ""
 		}

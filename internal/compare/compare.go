@@ -16,16 +16,19 @@ import (
 	"os/exec"
 	"slices"
 	"time"
+
+	"lazyolo/internal/load"
 )
 
 // Options says what is compared. Setups, Models and Picture are required.
 type Options struct {
 	Setups  []Setup
 	Models  []int         // the numbers that the models have in every set-up; at least two
-	Picture Picture       // that all are asked for
+	Picture load.Picture  // that all are asked for
 	About   string        // what the models are, for who reads the report
 	Weights int64         // bytes of their files together
 	Budget  int64         // bytes; of the set-up that has one
+	LeftOut string        // which set-up is missing and why; "": none
 	Rest    time.Duration // how long nobody asks, towards the end; 0: 3 s, longer than a server keeps what it does not need
 	// Progress is told what is done next; nil: nobody is.
 	Progress func(string)
@@ -35,7 +38,7 @@ type Options struct {
 type Setup struct {
 	Name    string           // in a word
 	Does    string           // in a sentence
-	Command func() *exec.Cmd // a server that prints its address
+	Command func() *exec.Cmd // a server that prints its address, and ends when its standard input does
 }
 
 // A Report is what was measured of all set-ups, in the order of Options.
@@ -46,6 +49,7 @@ type Report struct {
 	Picture string     `json:"picture"`
 	Memory  string     `json:"memory"` // what is counted
 	Budget  float64    `json:"budget_mb"`
+	LeftOut string     `json:"left_out,omitempty"` // as in Options
 	Setups  []Measured `json:"setups"`
 }
 
@@ -87,7 +91,10 @@ func Compare(ctx context.Context, o Options) (*Report, error) {
 	const mib = 1 << 20
 	r := &Report{
 		About: o.About, Models: len(o.Models), Weights: float64(o.Weights) / mib, Picture: o.Picture.Name,
-		Memory: memoryIs, Budget: float64(o.Budget) / mib,
+		Memory: memoryIs, Budget: float64(o.Budget) / mib, LeftOut: o.LeftOut,
+	}
+	if o.Progress != nil && o.LeftOut != "" {
+		o.Progress(o.LeftOut)
 	}
 	for _, s := range o.Setups {
 		if o.Progress != nil {

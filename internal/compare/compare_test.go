@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"lazyolo/internal/load"
 	"lazyolo/internal/onnx"
 )
 
@@ -221,7 +222,7 @@ func TestCompare(t *testing.T) {
 	var told []string
 	r, err := Compare(t.Context(), Options{
 		Setups: []Setup{{"eager", "all at once", fake("eager")}, {"lazy", "one by one", fake("lazy")}},
-		Models: []int{0, 1, 2, 3}, Picture: Picture{"a.jpg", []byte("a")}, About: "Fakes", Weights: 64 << 20, Budget: 80 << 20,
+		Models: []int{0, 1, 2, 3}, Picture: load.Picture{Name: "a.jpg", Data: []byte("a")}, About: "Fakes", Weights: 64 << 20, Budget: 80 << 20,
 		Rest: time.Millisecond, Progress: func(s string) { told = append(told, s) },
 	})
 	if err != nil {
@@ -266,7 +267,7 @@ func TestCompare(t *testing.T) {
 func TestCompareTellsWhatFails(t *testing.T) {
 	t.Parallel()
 	needMemory(t)
-	o := Options{Models: []int{0, 1, 2}, Picture: Picture{"a.jpg", []byte("a")}, Rest: time.Millisecond}
+	o := Options{Models: []int{0, 1, 2}, Picture: load.Picture{Name: "a.jpg", Data: []byte("a")}, Rest: time.Millisecond}
 	for kind, want := range map[string]string{"ends": "no library here", "broken": "model 2: Inference failed"} {
 		o.Setups = []Setup{{"first", "does", fake(kind)}}
 		if _, err := Compare(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "first: ") {
@@ -276,5 +277,49 @@ func TestCompareTellsWhatFails(t *testing.T) {
 	o.Models = o.Models[:1]
 	if _, err := Compare(t.Context(), o); err == nil {
 		t.Error("one model: compared")
+	}
+}
+
+// A server whose standard input ends does so itself: nothing else is left of a process
+// that was killed.
+func TestServersEndWithTheirInput(t *testing.T) {
+	t.Parallel()
+	needMemory(t)
+	p, err := start(t.Context(), fake("deaf")())
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	p.stop()
+	if took := time.Since(began); took > stopWithin/2 {
+		t.Errorf("after %v", took)
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 7 {
+		t.Errorf("ended with %d", code)
+	}
+}
+
+// Cells line up by the columns that a terminal gives them, and who is missing is told.
+func TestReportAligns(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	align(&b, [][]string{{"烟火", "", "1 MB"}, {"abcd", "", "2 MB"}})
+	if want := "烟火    1 MB\nabcd    2 MB\n"; b.String() != want {
+		t.Errorf("%q, want %q", b.String(), want)
+	}
+	r := example()
+	r.Setups, r.LeftOut = r.Setups[1:], "eager is left out: too large"
+	var text bytes.Buffer
+	page, err := r.HTML()
+	if err = errors.Join(err, r.Text(&text)); err != nil {
+		t.Fatal(err)
+	}
+	for _, out := range []string{text.String(), string(page)} {
+		if !strings.Contains(out, "eager is left out: too large.") {
+			t.Error(out)
+		}
+	}
+	if svg := string(r.SVG()); !strings.Contains(svg, `class="line lazy"`) || strings.Contains(svg, `class="line eager"`) {
+		t.Error(svg)
 	}
 }

@@ -4,13 +4,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime/debug"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -58,6 +61,13 @@ func fakeServer(kind string) error {
 	f := &faker{held: make(map[string][]byte), events: make(chan string, 100)}
 	if kind == "ends" {
 		return errors.New("no library here")
+	}
+	if kind == "deaf" { // to anything but the end of its input
+		signal.Ignore(syscall.SIGTERM)
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			os.Exit(7)
+		}()
 	}
 	if kind == "eager" {
 		for i := range fakeModels {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"html/template"
+	"slices"
 )
 
 // page is a report as a file of its own: no script, nothing from elsewhere.
@@ -62,6 +63,9 @@ func (r *Report) HTML() ([]byte, error) {
 		d.Head = append(d.Head, s.Name)
 		d.Notes = append(d.Notes, s.Name+": "+s.Does+".")
 	}
+	if r.LeftOut != "" {
+		d.Notes = append(d.Notes, r.LeftOut+".")
+	}
 	return d.html()
 }
 
@@ -85,7 +89,11 @@ func (r *Report) SVG() []byte {
 		xLabel:   "models that were asked for", yLabel: "MB", xMax: float64(r.Models),
 	}
 	for i, m := range r.Setups {
-		l := line{class: []string{"eager", "lazy", "budget"}[i%3]}
+		classes := []string{"eager", "lazy", "budget"}
+		l := line{class: classes[i%3]}
+		if slices.Contains(classes, m.Name) { // its own colour, whoever is missing
+			l.class = m.Name
+		}
 		for k, mb := range m.Walk {
 			l.points = append(l.points, point{float64(k), mb})
 		}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime/multipart"
 	"net/http"
 	"os/exec"
 	"regexp"
@@ -19,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"lazyolo/internal/load"
 	"lazyolo/internal/machine"
 )
 
@@ -35,12 +35,6 @@ const (
 // ErrNoMemory says that the memory of another process cannot be read here.
 var ErrNoMemory = errors.New("the memory of processes cannot be read here: /proc is missing")
 
-// A Picture is an encoded picture and its file's name.
-type Picture struct {
-	Name string
-	Data []byte
-}
-
 // A Sample is what a server and its children hold at a time, in MB.
 type Sample struct {
 	At   float64 `json:"at_s"` // since the process began
@@ -51,6 +45,7 @@ type Sample struct {
 // A process is a server under measurement.
 type process struct {
 	cmd    *exec.Cmd
+	input  io.Closer // its standard input: it ends with this
 	url    string
 	client *http.Client
 	began  time.Time
@@ -66,7 +61,8 @@ type process struct {
 
 var address = regexp.MustCompile(`http://[0-9.]+:\d+`)
 
-// start starts cmd, which prints its address, and waits until it is healthy.
+// start starts cmd, which prints its address, and waits until it is healthy. However
+// this process ends, cmd's standard input does then, and cmd with it.
 func start(ctx context.Context, cmd *exec.Cmd) (*process, error) {
 	if _, err := machine.Process(0); err != nil {
 		return nil, ErrNoMemory
@@ -78,6 +74,9 @@ func start(ctx context.Context, cmd *exec.Cmd) (*process, error) {
 	cmd.Stderr = &p.log
 	out, err := cmd.StdoutPipe()
 	if err != nil {
+		return nil, err
+	}
+	if p.input, err = cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
@@ -148,6 +147,7 @@ func (p *process) healthy(ctx context.Context, found <-chan string) error {
 // stop ends the process and waits for it, and for all that watched it.
 func (p *process) stop() {
 	p.client.CloseIdleConnections()
+	_ = p.input.Close()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.ended:
@@ -226,22 +226,16 @@ type answer struct {
 }
 
 // detect asks model for picture. Wanted is a value of format: json, or image_and_json.
-func (p *process) detect(ctx context.Context, model int, pic Picture, wanted string) (answer, error) {
-	var form bytes.Buffer
-	w := multipart.NewWriter(&form)
-	err := errors.Join(w.WriteField("model_id", strconv.Itoa(model)), w.WriteField("format", wanted))
-	part, err2 := w.CreateFormFile("file", pic.Name)
-	if err = errors.Join(err, err2); err == nil {
-		_, err = part.Write(pic.Data)
-	}
-	if err = errors.Join(err, w.Close()); err != nil {
-		return answer{}, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/api/v2/detect", &form)
+func (p *process) detect(ctx context.Context, model int, pic load.Picture, wanted string) (answer, error) {
+	kind, form, err := load.Form(strconv.Itoa(model), wanted, pic)
 	if err != nil {
 		return answer{}, err
 	}
-	req.Header.Set("Content-Type", w.FormDataContentType())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/api/v2/detect", bytes.NewReader(form))
+	if err != nil {
+		return answer{}, err
+	}
+	req.Header.Set("Content-Type", kind)
 	began := time.Now()
 	resp, err := p.client.Do(req)
 	if err != nil {

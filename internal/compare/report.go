@@ -21,6 +21,9 @@ func (r *Report) Text(w io.Writer) error {
 	for _, s := range r.Setups {
 		fmt.Fprintf(&b, "%s: %s.\n", s.Name, s.Does)
 	}
+	if r.LeftOut != "" {
+		fmt.Fprintf(&b, "%s.\n", r.LeftOut)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -80,13 +83,13 @@ func align(b *strings.Builder, rows [][]string) {
 	wide := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i, cell := range row {
-			wide[i] = max(wide[i], len([]rune(cell)))
+			wide[i] = max(wide[i], Columns(cell))
 		}
 	}
 	for _, row := range rows {
 		var line strings.Builder
 		for i, cell := range row {
-			pad := strings.Repeat(" ", wide[i]-len([]rune(cell)))
+			pad := strings.Repeat(" ", wide[i]-Columns(cell))
 			if i < 2 {
 				line.WriteString(cell + pad + "  ")
 			} else {

@@ -15,10 +15,19 @@ type Screen struct {
 	Out      io.Writer
 	Terminal bool // Out understands cursor movements
 	Color    bool // and colours
-	Width    int  // of the terminal in columns; 0: 80
-	Height   int  // in rows; 0: 24
+	// Size is the terminal's now, in columns and rows: it may change. nil, or 0: 80 and 24.
+	Size func() (width, height int)
 
-	drawn int // rows of the last frame
+	drawn         int // rows of the last frame
+	width, height int // of the terminal then
+}
+
+// size is the terminal's now.
+func (s *Screen) size() (width, height int) {
+	if s.Size != nil {
+		width, height = s.Size()
+	}
+	return cmp.Or(max(0, width), 80), cmp.Or(max(0, height), 24)
 }
 
 // say writes a line.
@@ -34,7 +43,8 @@ func (s *Screen) Tell(text string) {
 		s.say(text)
 		return
 	}
-	for _, line := range wrap(text, min(100, cmp.Or(max(0, s.Width), 80)-1)) {
+	width, _ := s.size()
+	for _, line := range wrap(text, min(100, width-1)) {
 		s.say(line)
 	}
 }
@@ -77,17 +87,21 @@ func (s *Screen) frame(story *Story) {
 	if s == nil || !s.Terminal {
 		return
 	}
-	width, height := cmp.Or(max(0, s.Width), 80), cmp.Or(max(0, s.Height), 24)
+	width, height := s.size()
 	rows := picture(story, max(20, width-1), min(12, max(4, height-aroundRows-1)), s.paint())
 	var b strings.Builder
-	if s.drawn > 0 {
+	switch {
+	case s.drawn == 0:
+	case width != s.width || height != s.height: // where the last frame's rows are now, nobody knows
+		b.WriteString("\x1b[H\x1b[2J") // home, clear
+	default:
 		fmt.Fprintf(&b, "\x1b[%dA", s.drawn)
 	}
 	for _, row := range rows {
 		b.WriteString("\r" + row + "\x1b[K\n")
 	}
-	s.drawn = len(rows)
-	_, _ = io.WriteString(s.Out, b.String()) // a terminal that is gone ends the program
+	s.drawn, s.width, s.height = len(rows), width, height
+	_, _ = io.WriteString(s.Out, b.String()) // a terminal that is gone is Out's to tell
 }
 
 // A painter colours a text.
@@ -214,10 +228,16 @@ func status(s *Story, at, mb float64) string {
 	return fmt.Sprintf("%*s  %.1f of %.0f MB, %d requests: %s", labelWide-2, fmt.Sprintf("%.1f s", at), mb, s.Budget, s.Requests, part)
 }
 
-// clip cuts a text that has more than width letters.
+// clip cuts a text that takes more than width columns.
 func clip(text string, width int) string {
-	if r := []rune(text); len(r) > width {
-		return string(r[:width-1]) + "…"
+	if Columns(text) <= width {
+		return text
+	}
+	taken := 0
+	for i, r := range text {
+		if taken += columns(r); taken > width-1 {
+			return text[:i] + "…"
+		}
 	}
 	return text
 }

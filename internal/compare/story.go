@@ -11,14 +11,17 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"lazyolo/internal/load"
 )
 
 // DemoOptions says what is shown. Command, Models and Picture are required.
 type DemoOptions struct {
-	Command func() *exec.Cmd // a server in a budget, which prints its address
+	Command func() *exec.Cmd // a server in a budget, which prints its address and ends when its standard input does
 	Eager   func() *exec.Cmd // one that loads every model at its start; nil: it is left out
+	LeftOut string           // then: why, said to who watches
 	Models  []int            // their numbers; at least two
-	Picture Picture          // that all are asked for
+	Picture load.Picture     // that all are asked for
 	About   string           // what the models are, for who watches
 	Weights int64            // bytes of their files together
 	Budget  int64            // of the server, in bytes
@@ -52,6 +55,7 @@ type Story struct {
 	Eager      float64 // what a server holds that loaded every model, before any request; 0: not measured
 	EagerUsed  float64 // and once each model has answered
 	EagerStart float64 // how long loading took
+	LeftOut    string  // why it was not measured, where that is known
 	Start      float64 // to the first healthy answer
 	StartMB    float64 // held then
 	Samples    []Sample
@@ -87,6 +91,7 @@ func Demonstrate(ctx context.Context, o DemoOptions) (*Story, error) {
 	const mib = 1 << 20
 	d := &play{o: o, story: Story{
 		About: o.About, Models: len(o.Models), Weights: float64(o.Weights) / mib, Budget: float64(o.Budget) / mib,
+		LeftOut: o.LeftOut,
 	}}
 	if err := d.measureEager(ctx); err != nil {
 		return nil, err
@@ -105,9 +110,15 @@ func Demonstrate(ctx context.Context, o DemoOptions) (*Story, error) {
 	return &d.story, nil
 }
 
+// leftOut begins the sentence on a comparison that was not made.
+const leftOut = "A server that loads every model at its start is left out: "
+
 // measureEager looks at a server that has loaded every model.
 func (d *play) measureEager(ctx context.Context) error {
 	if d.o.Eager == nil {
+		if d.o.LeftOut != "" {
+			d.o.Screen.say(leftOut + d.o.LeftOut + ".")
+		}
 		return nil
 	}
 	d.o.Screen.say("For comparison: a server that loads every model at its start ...")
@@ -283,6 +294,8 @@ func (s *Story) Text() string {
 	fmt.Fprintf(&b, "%s; %d models with %.0f MB of weights.", s.About, s.Models, s.Weights)
 	if s.Eager > 0 {
 		fmt.Fprintf(&b, " A server that loads all of them at its start holds %.0f MB after %s, before the first request, and %.0f MB once each has answered.", s.Eager, seconds(s.EagerStart), s.EagerUsed)
+	} else if s.LeftOut != "" {
+		fmt.Fprintf(&b, " %s%s.", leftOut, s.LeftOut)
 	}
 	fmt.Fprintf(&b, " lazyolo answered after %s with %.0f MB and loaded each model when it was first asked for: a first answer took %s, a later one %s.",
 		seconds(s.Start), s.StartMB, seconds(s.First), seconds(s.Again))

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"lazyolo/internal/load"
 )
 
 // tale is a story with round numbers.
@@ -49,14 +51,14 @@ func TestStoryOnATerminal(t *testing.T) {
 func TestStoryFits(t *testing.T) {
 	t.Parallel()
 	s := tale()
-	s.Events[0].Model = strings.Repeat("long", 50)
+	s.Events[0].Model, s.Events[1].Model = strings.Repeat("long", 50), strings.Repeat("烟火检测", 20)
 	for i := range 100_000 {
 		s.Samples = append(s.Samples, Sample{At: 8 + float64(i)/50, MB: 95})
 	}
 	for _, width := range []int{40, 79, 200} {
 		for _, rows := range [][]string{picture(s, width, 4, plain), picture(new(Story), width, 4, plain)} {
 			for _, row := range rows {
-				if n := len([]rune(row)); n > width {
+				if n := Columns(row); n > width {
 					t.Errorf("%d columns of %d: %q", n, width, row)
 				}
 			}
@@ -74,6 +76,11 @@ func TestStoryAsPicture(t *testing.T) {
 func TestStoryAsText(t *testing.T) {
 	t.Parallel()
 	golden(t, "story.para.txt", []byte(tale().Text()+"\n"))
+	left := tale()
+	left.Eager, left.LeftOut = 0, "it would take 5 MB of the 4 MB here"
+	if text := left.Text(); !strings.Contains(text, " is left out: it would take 5 MB of the 4 MB here.") {
+		t.Error(text)
+	}
 	quiet := tale()
 	quiet.Events, quiet.Eager, quiet.Parts = quiet.Events[:2], 0, nil
 	if text := quiet.Text(); !strings.Contains(text, "all models fit") || strings.Contains(text, "150") || strings.Contains(text, "nobody") {
@@ -98,7 +105,8 @@ func TestStoryAsPage(t *testing.T) {
 func TestScreen(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
-	s := &Screen{Out: &b, Terminal: true, Color: true, Width: 80, Height: 24}
+	size := [2]int{80, 24}
+	s := &Screen{Out: &b, Terminal: true, Color: true, Size: func() (int, int) { return size[0], size[1] }}
 	s.frame(tale())
 	rows := strings.Count(b.String(), "\n")
 	if rows >= 24 || !strings.Contains(b.String(), "\x1b[32m") || strings.HasPrefix(b.String(), "\x1b[") {
@@ -111,6 +119,18 @@ func TestScreen(t *testing.T) {
 	up := fmt.Sprintf("\x1b[%dA", rows)
 	if !strings.HasPrefix(b.String(), up) || strings.Contains(b.String(), "\x1b[3") || strings.Count(b.String(), "\n") != rows {
 		t.Errorf("second frame: %q", b.String())
+	}
+	b.Reset()
+	size = [2]int{40, 12} // a smaller window: no row of a frame is wider, and no old row stays
+	s.frame(tale())
+	frame := b.String()
+	if !strings.HasPrefix(frame, "\x1b[H\x1b[2J") || strings.Count(frame, "\n") >= rows {
+		t.Errorf("frame in another size: %q", frame)
+	}
+	for row := range strings.Lines(strings.TrimPrefix(frame, "\x1b[H\x1b[2J")) {
+		if n := Columns(strings.Trim(strings.TrimSuffix(row, "\x1b[K\n"), "\r")); n > 40 {
+			t.Errorf("%d columns: %q", n, row)
+		}
 	}
 	b.Reset()
 	s = &Screen{Out: &b}
@@ -148,7 +168,7 @@ func TestDemonstrate(t *testing.T) {
 	needMemory(t)
 	var out bytes.Buffer
 	s, err := Demonstrate(t.Context(), DemoOptions{
-		Command: fake("lazy"), Eager: fake("eager"), Models: []int{0, 1, 2, 3}, Picture: Picture{"a.jpg", []byte("a")}, About: "Fakes",
+		Command: fake("lazy"), Eager: fake("eager"), Models: []int{0, 1, 2, 3}, Picture: load.Picture{Name: "a.jpg", Data: []byte("a")}, About: "Fakes",
 		Weights: 64 << 20, Budget: 80 << 20, Pace: time.Millisecond, Rest: 100 * time.Millisecond, Screen: &Screen{Out: &out},
 	})
 	if err != nil {
@@ -194,7 +214,7 @@ func TestDemonstrate(t *testing.T) {
 func TestDemonstrateTellsWhatFails(t *testing.T) {
 	t.Parallel()
 	needMemory(t)
-	o := DemoOptions{Command: fake("broken"), Models: []int{0, 1, 2}, Picture: Picture{"a.jpg", []byte("a")}, Pace: time.Millisecond}
+	o := DemoOptions{Command: fake("broken"), Models: []int{0, 1, 2}, Picture: load.Picture{Name: "a.jpg", Data: []byte("a")}, Pace: time.Millisecond}
 	if _, err := Demonstrate(t.Context(), o); err == nil || !strings.Contains(err.Error(), "model 2: Inference failed") {
 		t.Error(err)
 	}
@@ -204,5 +224,22 @@ func TestDemonstrateTellsWhatFails(t *testing.T) {
 	}
 	if _, err := Demonstrate(t.Context(), DemoOptions{}); err == nil {
 		t.Error("nothing to show: shown")
+	}
+}
+
+// A terminal's columns, not letters, decide where a text ends.
+func TestClip(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		text  string
+		width int
+		want  string
+	}{
+		{"abcdef", 6, "abcdef"}, {"abcdef", 5, "abcd…"}, {"烟火检测", 8, "烟火检测"}, {"烟火检测", 7, "烟火检…"}, {"烟火检测", 6, "烟火…"},
+		{"e\u0301e\u0301", 2, "e\u0301e\u0301"},
+	} {
+		if got := clip(c.text, c.width); got != c.want || Columns(got) > c.width {
+			t.Errorf("%q in %d: %q, %d columns", c.text, c.width, got, Columns(got))
+		}
 	}
 }

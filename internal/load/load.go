@@ -137,11 +137,11 @@ func (d *driver) prepare() error {
 		d.share = append(d.share, sum)
 		var row []body
 		for _, p := range d.o.Pictures {
-			b, err := newBody(m, p)
+			kind, data, err := Form(m, "", p)
 			if err != nil {
 				return err
 			}
-			row = append(row, b)
+			row = append(row, body{kind, data})
 		}
 		d.bodies = append(d.bodies, row)
 	}

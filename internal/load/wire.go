@@ -31,24 +31,31 @@ type body struct {
 	data        []byte
 }
 
-// newBody is the form that asks a model for a picture.
-func newBody(model string, p Picture) (body, error) {
+// Form is the body, and its content type, of a request that asks a model for a
+// picture. Format is the answer's, as json; "": the server's choice.
+func Form(model, format string, p Picture) (contentType string, data []byte, err error) {
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)
-	if err := w.WriteField("model_id", model); err != nil {
-		return body{}, err
+	fields := [][2]string{{"model_id", model}}
+	if format != "" {
+		fields = append(fields, [2]string{"format", format})
+	}
+	for _, f := range fields {
+		if err := w.WriteField(f[0], f[1]); err != nil {
+			return "", nil, err
+		}
 	}
 	part, err := w.CreateFormFile("file", p.Name)
 	if err != nil {
-		return body{}, err
+		return "", nil, err
 	}
 	if _, err := part.Write(p.Data); err != nil {
-		return body{}, err
+		return "", nil, err
 	}
 	if err := w.Close(); err != nil {
-		return body{}, err
+		return "", nil, err
 	}
-	return body{w.FormDataContentType(), b.Bytes()}, nil
+	return w.FormDataContentType(), b.Bytes(), nil
 }
 
 // send sends one request and returns its code.

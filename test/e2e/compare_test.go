@@ -1,13 +1,21 @@
 package e2e
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/jpeg"
+	"io"
 	"os"
+	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -178,8 +186,113 @@ func TestBenchMemoryOptionsThatCannotBe(t *testing.T) {
 		}
 		contains(t, log, c.says, "lazyolo: hint:")
 	}
-	if _, out, _ := h.run(t, "help"); strings.Contains(out, "serve-eager") {
-		t.Error("help lists the eager server")
+	if code, _, log := h.run(t, "bench", "memory", "--models", "0", "MODELS_PATH="); code != 1 || strings.Contains(log, "compare-") {
+		t.Errorf("a folder that is gone is named: %d %s", code, log)
+	}
+	if _, out, _ := h.run(t, "help"); strings.Contains(out, "serve-") {
+		t.Error("help lists the servers of bench memory")
+	}
+}
+
+// photo writes photo.jpg, the demo picture in the size of a phone's.
+func (h *home) photo(t *testing.T) {
+	t.Helper()
+	small, err := jpeg.Decode(bytes.NewReader(readFile(t, "../../cmd/lazyolo/demo/pictures/shapes.jpg")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const width, height = 4032, 3024
+	large := image.NewRGBA(image.Rect(0, 0, width, height))
+	size := small.Bounds().Size()
+	for y := range height {
+		for x := range width {
+			large.Set(x, y, small.At(x*size.X/width, y*size.Y/height))
+		}
+	}
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, large, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(h.cwd, "photo.jpg"), b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lazyolo bench memory takes a phone's picture as well, within the budget it chose.
+func TestBenchMemoryOfAPhoto(t *testing.T) {
+	t.Parallel()
+	needORT(t)
+	needProc(t)
+	h := newHome(t)
+	h.different(t, 3)
+	h.photo(t)
+	code, text, log := h.run(t, "bench", "memory", "photo.jpg", "--json")
+	var r compared
+	if err := json.Unmarshal([]byte(text), &r); err != nil || code != 0 {
+		t.Fatalf("%d %v\n%s%s", code, err, text, log)
+	}
+	if peak := r.Setups[2].Peak; peak > r.Budget {
+		t.Errorf("%.1f MB in a budget of %.1f", peak, r.Budget)
+	}
+}
+
+// However a demonstration ends, its servers end with it, and of its files nothing stays;
+// what a killed one could not remove the next one does.
+func TestNothingOutlivesADemo(t *testing.T) {
+	t.Parallel()
+	needORT(t)
+	needProc(t)
+	ends := map[string]func(p *exec.Cmd, out io.Closer) error{
+		"terminated": func(p *exec.Cmd, _ io.Closer) error { return p.Process.Signal(syscall.SIGTERM) },
+		"killed":     func(p *exec.Cmd, _ io.Closer) error { return p.Process.Kill() },
+		"not read":   func(_ *exec.Cmd, out io.Closer) error { return out.Close() },
+	}
+	if !signal.Ignored(syscall.SIGHUP) {
+		ends["hung up"] = func(p *exec.Cmd, _ io.Closer) error { return p.Process.Signal(syscall.SIGHUP) }
+	}
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHome(t)
+			h.different(t, 3)
+			cmd := h.command("demo")
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var log bytes.Buffer // read after the end
+			cmd.Stderr = &log
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			said := ""
+			for lines := bufio.NewScanner(out); lines.Scan() && !strings.Contains(said, "loaded model_0"); said += lines.Text() + "\n" {
+			}
+			if !strings.Contains(said, "loaded model_0") {
+				_ = cmd.Wait()
+				t.Fatalf("no model was loaded:\n%s%s", said, log.String())
+			}
+			waitFor(t, "its server", func() bool { return len(children(cmd.Process.Pid)) == 1 })
+			if err := end(cmd, out); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait() // that it fails is certain
+			noRace(t, log.String())
+			waitFor(t, "the server's end", func() bool { return len(h.pids()) == 0 })
+			left := func() []string {
+				found, _ := filepath.Glob(filepath.Join(filepath.Dir(h.cache), "compare-*"))
+				return found
+			}
+			if name == "killed" {
+				if len(left()) == 0 {
+					t.Error("this is no test of what stays behind")
+				}
+				h.run(t, "demo", "--models", "0") // refused, but not before it looked
+			}
+			if found := left(); len(found) > 0 {
+				t.Errorf("left behind: %q", found)
+			}
+		})
 	}
 }
 
@@ -191,12 +304,16 @@ func TestDemo(t *testing.T) {
 	needProc(t)
 	h := newHome(t)
 	h.different(t, 4)
-	code, out, log := h.run(t, "demo", "NO_COLOR=1")
+	h.photo(t)
+	code, out, log := h.run(t, "demo", "photo.jpg", "NO_COLOR=1", "ENABLE_LRU_CACHE=true") // which means 4 GiB to serve
 	if code != 0 {
 		t.Fatalf("%d\n%s%s", code, out, log)
 	}
 	contains(t, out, "every model once", "loaded model_0", "loaded model_3", "nobody asks", "4 models with 9 MB of weights",
 		"lazyolo-demo/detections.jpg", "lazyolo-demo/memory.svg", "star")
+	if strings.Contains(out, "of the 4096 MB") || strings.Contains(out, "all models fit") {
+		t.Errorf("nothing is shown:\n%s", out)
+	}
 	if strings.Contains(out, "\x1b") {
 		t.Errorf("escapes where no terminal is:\n%q", out)
 	}
