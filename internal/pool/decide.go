@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,7 +28,7 @@ func (p *Pool) decideRoomLocked(kind yolo.DecisionKind, e, room *entry, spared [
 	}
 	why := "over the budget"
 	if room != nil {
-		d.Cause, why = yolo.ForRoom, "room for "+room.model.ID
+		d.Cause, why = yolo.ForRoom, "room for "+cmp.Or(room.model.ID, "a picture") // see Pool.Reserve
 	}
 	d.Reason = fmt.Sprintf("%s: %s, reload costs %s", why, state, span(c.Reload))
 	if kind == yolo.Cooled {

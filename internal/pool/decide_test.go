@@ -401,3 +401,26 @@ func TestLoadTriesAtOnceWhatFailed(t *testing.T) {
 		closePool(t, p)
 	})
 }
+
+// Memory for a picture is nobody's: the reason says what it is for.
+func TestDecisionsForAPicture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, 300)
+		m.costs["a"] = cost(100, 50)
+		o := pool.Options{KeepAlive: time.Hour}
+		told := hooks(t, &o)
+		p := m.newPool(o)
+		if err := request(t.Context(), p, "a", 5, 0); err != nil {
+			t.Fatal(err)
+		}
+		r, err := p.Reserve(t.Context(), 250)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Release()
+		if cooled := told.last(yolo.Cooled); !strings.HasPrefix(cooled.Reason, "room for a picture: ") {
+			t.Errorf("%q", told.lines())
+		}
+		closePool(t, p)
+	})
+}

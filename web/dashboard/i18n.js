@@ -157,6 +157,7 @@ export const time = (at) => clock.format(at);
 
 // fragments are how the server writes reasons, and what they are in Chinese.
 const fragments = [
+  [/^room for a picture$/, '为一张图片腾出空间'],
   [/^room for (.+)$/, '为 $1 腾出空间'], [/^over the budget$/, '超出预算'], [/^in use$/, '正在使用'],
   [/^idle (.+)$/, (_, d) => `已闲置 ${units(d)}`], [/^reload costs (.+)$/, (_, d) => `重新加载需 ${units(d)}`],
   [/^its pages return from the file$/, '需要时从文件读回'], [/^its keep-alive is over$/, '保留时间已到'], [/^asked to unload$/, '应要求卸载'],
