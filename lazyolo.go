@@ -31,6 +31,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"lazyolo/internal/catalog"
@@ -50,6 +51,7 @@ type Detector struct {
 	core   *core.Core
 	models core.Models
 	closed atomic.Bool
+	close  func() error // closes once, and has who comes second wait
 }
 
 // Open reads the models folder dir: a folder of model folders, one model's folder, each
@@ -63,13 +65,18 @@ type Detector struct {
 // environment variable and no lazyolo.yaml counts, except that the cache is in the
 // user's cache folder. Close frees what it holds.
 func Open(dir string, opts ...Option) (*Detector, error) {
-	c, log, err := load(opts)
+	c, o, err := load(opts)
 	if err != nil {
 		return nil, fmt.Errorf("open lazyolo: %w", err)
 	}
 	d := new(Detector)
+	d.close = sync.OnceValue(func() error {
+		err := d.core.Close(context.Background())
+		open.Store(false)
+		return err
+	})
 	if d.models, err = single(dir); err == nil && d.models == nil {
-		d.models, err = folder(catalog.Options{Dir: dir, AllowDirs: c.AllowModelDirs, Log: log})
+		d.models, err = folder(catalog.Options{Dir: dir, AllowDirs: c.AllowModelDirs, Log: o.log})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open lazyolo: %w", err)
@@ -77,7 +84,7 @@ func Open(dir string, opts ...Option) (*Detector, error) {
 	if !open.CompareAndSwap(false, true) {
 		return nil, ErrOpen
 	}
-	if d.core, err = core.Open(core.Options{Config: c, Models: d.models, Log: log}); err == nil {
+	if d.core, err = core.Open(core.Options{Config: c, Models: d.models, Log: o.log, Aside: o.aside}); err == nil {
 		if err = d.core.Engine.Ready(); err == nil {
 			return d, nil
 		}
@@ -104,13 +111,20 @@ func folder(o catalog.Options) (core.Models, error) {
 }
 
 // Close waits for calls that are under way, closes every model and frees what the
-// Detector holds; later calls are refused. It may be called again.
+// Detector holds; later calls are refused. It may be called again, also at the same time.
 func (d *Detector) Close() error {
-	if d.closed.Swap(true) {
-		return nil
+	d.closed.Store(true)
+	return d.close()
+}
+
+// errClosed refuses calls after Close, and those that wait for a model at that moment.
+func errClosed() error { return yolo.Errorf(yolo.Unavailable, "the detector is closed") }
+
+// ended is the error of a call, err, where the Detector may have been closed meanwhile.
+func (d *Detector) ended(err error) error {
+	if err != nil && d.closed.Load() && yolo.CodeOf(err) == yolo.Unavailable {
+		return errClosed()
 	}
-	err := d.core.Close(context.Background())
-	open.Store(false)
 	return err
 }
 
@@ -129,7 +143,7 @@ func (d *Detector) Models() []*yolo.Model { return d.models.All() }
 // Unsupported, Deadline and Canceled are those to expect.
 func (d *Detector) Detect(ctx context.Context, image []byte, model string, opts ...RequestOption) (*yolo.Result, error) {
 	if d.closed.Load() {
-		return nil, yolo.Errorf(yolo.Unavailable, "the detector is closed")
+		return nil, errClosed()
 	}
 	if all := d.models.All(); model == "" {
 		if len(all) != 1 {
@@ -141,7 +155,8 @@ func (d *Detector) Detect(ctx context.Context, image []byte, model string, opts 
 	for _, o := range opts {
 		o(&r)
 	}
-	return d.core.Detector.Detect(ctx, r)
+	result, err := d.core.Detector.Detect(ctx, r)
+	return result, d.ended(err)
 }
 
 // Annotate writes the encoded picture with what was found in it drawn onto it: boxes,
@@ -149,7 +164,10 @@ func (d *Detector) Detect(ctx context.Context, image []byte, model string, opts 
 // and others write those, everything else JPEG.
 func (d *Detector) Annotate(ctx context.Context, w io.Writer, name string, image []byte, r *yolo.Result) error {
 	if d.closed.Load() {
-		return yolo.Errorf(yolo.Unavailable, "the detector is closed")
+		return errClosed()
 	}
-	return d.core.Painter.Render(ctx, w, name, image, r)
+	if r == nil {
+		return yolo.Errorf(yolo.Invalid, "there is no result to draw")
+	}
+	return d.ended(d.core.Painter.Render(ctx, w, name, image, r))
 }

@@ -178,7 +178,9 @@ func TestWhatIsRefusedAtOpen(t *testing.T) {
 		{"no usable model", refused, nil, "model_name"},
 		{"no such setting", models, lazyolo.Setting("CONF", "1"), `"CONF"`},
 		{"no threshold", models, lazyolo.Thresholds(1.5, 0.5), "CONF_THRES"},
-		{"no size", models, lazyolo.MaxMemory(1), "MAX_MEMORY_MB"},
+		{"no size", models, lazyolo.MaxMemory(0), "MaxMemory: 0 bytes"},
+		{"less than nothing aside", models, lazyolo.Aside(-1), "Aside"},
+		{"the server's", models, lazyolo.Setting("PIN_MODELS", "0"), "PIN_MODELS does nothing here"},
 		{"too small", models, lazyolo.MaxMemory(20 << 20), "too small"},
 		{"no library", models, lazyolo.ORTLibrary("/nonexistent/libonnxruntime.so"), "/nonexistent/libonnxruntime.so"},
 	} {
@@ -192,7 +194,7 @@ func TestWhatIsRefusedAtOpen(t *testing.T) {
 			if err := d.Close(); err != nil {
 				t.Error(err)
 			}
-		} else if !strings.Contains(err.Error(), c.says) {
+		} else if !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "environment") {
 			t.Errorf("%s: %v; want %q in it", c.name, err, c.says)
 		}
 	}
@@ -250,7 +252,7 @@ func TestOpenAndClose(t *testing.T) {
 	if _, err := first.Detect(t.Context(), picture(t), ""); yolo.CodeOf(err) != yolo.Unavailable {
 		t.Errorf("after Close: %v", err)
 	}
-	if err := first.Annotate(t.Context(), new(bytes.Buffer), "x.jpg", picture(t), &yolo.Result{}); yolo.CodeOf(err) != yolo.Unavailable {
+	if err := first.Annotate(t.Context(), new(bytes.Buffer), "x.jpg", picture(t), nil); yolo.CodeOf(err) != yolo.Unavailable {
 		t.Errorf("after Close: %v", err)
 	}
 	second := detector(t, models, lazyolo.MaxMemory(512<<20))
@@ -258,7 +260,7 @@ func TestOpenAndClose(t *testing.T) {
 }
 
 // Calls may come from many goroutines at once, the first among them, and Close waits
-// for those under way.
+// for those under way, whoever else closes.
 func TestManyCalls(t *testing.T) {
 	d := detector(t, models, lazyolo.MaxMemory(512<<20))
 	want := detect(t, d, "").Objects
@@ -268,7 +270,7 @@ func TestManyCalls(t *testing.T) {
 		calls.Go(func() {
 			for {
 				r, err := d.Detect(context.Background(), image, "0")
-				if err != nil && yolo.CodeOf(err) == yolo.Unavailable {
+				if err != nil && err.Error() == "the detector is closed" {
 					return
 				}
 				if err != nil || len(r.Objects) != len(want) {
@@ -281,9 +283,15 @@ func TestManyCalls(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	<-ctx.Done()
+	calls.Go(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	if err := d.Close(); err != nil {
 		t.Error(err)
 	}
+	detector(t, models, lazyolo.MaxMemory(512<<20)) // which there is room for now
 	calls.Wait()
 }
 
@@ -291,6 +299,9 @@ func TestAnnotate(t *testing.T) {
 	d := detector(t, models)
 	r := detect(t, d, "")
 	var out bytes.Buffer
+	if err := d.Annotate(t.Context(), &out, "shapes.jpg", picture(t), nil); yolo.CodeOf(err) != yolo.Invalid || out.Len() > 0 {
+		t.Errorf("no result: %v", err)
+	}
 	if err := d.Annotate(t.Context(), &out, "shapes.jpg", picture(t), r); err != nil {
 		t.Fatal(err)
 	}

@@ -1,14 +1,19 @@
 package lazyolo
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"lazyolo/internal/config"
+	"lazyolo/internal/core"
 	"lazyolo/yolo"
 )
 
@@ -17,15 +22,38 @@ type Option func(*options)
 
 // options are what Open was given: settings by name, and who is told.
 type options struct {
-	set map[string]string
-	log *slog.Logger
+	set   map[string]string
+	log   *slog.Logger
+	aside int64
+	err   error // the first option without a meaning
+}
+
+func (o *options) refuse(format string, args ...any) {
+	o.err = cmp.Or(o.err, fmt.Errorf(format, args...))
 }
 
 // MaxMemory is the memory in bytes, in whole MiB, that the process and its preparing
 // children never pass through lazyolo's doing. What the rest of the program takes counts
 // in it. Without it, 80 % of the lowest limit that the system sets.
 func MaxMemory(bytes int64) Option {
-	return Setting("MAX_MEMORY_MB", strconv.FormatInt(bytes>>20, 10))
+	return func(o *options) {
+		if bytes < 1<<20 {
+			o.refuse("MaxMemory: %d bytes are less than a MiB", bytes)
+		}
+		Setting("MAX_MEMORY_MB", strconv.FormatInt(max(1, bytes>>20), 10))(o)
+	}
+}
+
+// Aside is the memory in bytes that the program takes itself, such as for pictures that it
+// reads ahead. Models leave it free from the start. Without it, what the program takes
+// counts when it is seen, and may then be missing to a call.
+func Aside(bytes int64) Option {
+	return func(o *options) {
+		if bytes < 0 {
+			o.refuse("Aside: %d bytes are less than none", bytes)
+		}
+		o.aside = bytes
+	}
 }
 
 // CacheDir is the folder for prepared models. It is made if it is missing, must be the
@@ -64,9 +92,9 @@ func ORTLibrary(path string) Option { return Setting("ORT_LIBRARY", path) }
 // Without it, or with nil, nobody is.
 func Logger(l *slog.Logger) Option { return func(o *options) { o.log = l } }
 
-// Setting sets any of the server's settings that has a meaning without a server, under
-// the name of its environment variable, such as EVICTION_POLICY or MAX_PIXELS. With an
-// empty value it is not set. MODELS_PATH is what Open is given.
+// Setting sets any of the server's settings that acts without a server, under the name of
+// its environment variable, such as EVICTION_POLICY or MAX_PIXELS; another is an error of
+// Open. With an empty value it is not set. MODELS_PATH is what Open is given.
 func Setting(name, value string) Option { return func(o *options) { o.set[name] = value } }
 
 // A RequestOption changes what Detect asks for. Any function of this type is one; see
@@ -96,7 +124,7 @@ func NMS(on bool) RequestOption { return func(r *yolo.Request) { r.NMS = &on } }
 func ImgSz(pixels int) RequestOption { return func(r *yolo.Request) { r.ImgSz = pixels } }
 
 // load makes settings of options.
-func load(opts []Option) (*config.Config, *slog.Logger, error) {
+func load(opts []Option) (*config.Config, options, error) {
 	o := options{
 		// A call waits as long as its context, also for a model that is prepared first.
 		set: map[string]string{"LOAD_TIMEOUT": "24h"},
@@ -108,13 +136,19 @@ func load(opts []Option) (*config.Config, *slog.Logger, error) {
 	if o.log == nil {
 		o.log = slog.New(slog.DiscardHandler)
 	}
+	if o.err != nil {
+		return nil, o, o.err
+	}
 	known := make(map[string]bool)
 	for _, s := range config.Settings() {
 		known[s.Name] = true
 	}
 	for name := range o.set {
 		if !known[name] {
-			return nil, nil, fmt.Errorf("there is no setting %q", name)
+			return nil, o, fmt.Errorf("there is no setting %q", name)
+		}
+		if name != "ALLOW_MODEL_DIRS" && !slices.Contains(core.Settings(), name) {
+			return nil, o, fmt.Errorf("the setting %s does nothing here: it is the server's", name)
 		}
 	}
 	getenv := func(name string) string {
@@ -124,7 +158,11 @@ func load(opts []Option) (*config.Config, *slog.Logger, error) {
 		return o.set[name]
 	}
 	c, err := config.Load(nil, getenv, func(string) ([]byte, error) { return nil, fs.ErrNotExist })
-	return c, o.log, err
+	var usage *config.UsageError
+	if errors.As(err, &usage) { // which takes it for a variable of the environment
+		err = errors.New(strings.Replace(usage.Msg, " (environment variable "+usage.Setting+")", "", 1))
+	}
+	return c, o, err
 }
 
 func decimal(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }

@@ -6,8 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"net/url"
-	"os"
-	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,18 +29,21 @@ type loadFlags struct {
 // benchCommand makes the bench command with its flags.
 func benchCommand() command {
 	var f loadFlags
+	var own *flag.FlagSet
 	return command{
 		name: "bench", args: "memory [PICTURE] | load PICTURE|FOLDER...",
 		does: "compare memory with a server that loads all models at its start, or load a running server",
-		more: "bench memory runs three set-ups beside each other: all models loaded at the start, lazy, and lazy in a budget.\n" +
-			"bench load asks a running server, lazyolo or the old one, and reports how it does.",
+		more: "bench memory runs three set-ups one after another: all models loaded at the start, lazy, and lazy in a budget.\n" +
+			"bench load asks a running server, lazyolo or the old one, and reports how it does.\n" +
+			"Of the flags --models and --json are for both, --out and the settings for memory, the others for load.",
 		examples: []string{
 			"lazyolo bench memory --models-path /srv/models --out report/",
 			"lazyolo bench load pictures/ --clients 8 --duration 30s",
 			"lazyolo bench load photo.jpg --url http://127.0.0.1:8000 --models 0-9 --zipf 1 --json",
 		},
-		settings: []string{"Models", "Memory and processors", "Preparation"},
+		settings: stageSettings(), interruptible: true,
 		flags: func(fs *flag.FlagSet) {
+			own = fs
 			fs.StringVar(&f.URL, "url", "http://127.0.0.1:8000", "server to load")
 			fs.IntVar(&f.Clients, "clients", 8, "requests under way at most")
 			fs.Float64Var(&f.Rate, "rate", 0, "requests a second of all clients; default: each asks when it was answered")
@@ -60,10 +62,20 @@ func benchCommand() command {
 			fs.StringVar(&f.out, "out", "", "memory: folder for memory.svg and memory.html")
 		},
 		run: func(ctx context.Context, c *config.Config, s sys) error {
-			switch {
-			case len(c.Args) > 0 && c.Args[0] == "memory":
+			kind := ""
+			if len(c.Args) > 0 {
+				kind = c.Args[0]
+			}
+			switch kind {
+			case "memory":
+				if err := ofOther(own, "memory", "load", func(name string) bool { return name == "models" || name == "json" || name == "out" || isSetting(name) }); err != nil {
+					return err
+				}
 				return runBenchMemory(ctx, f, c, s)
-			case len(c.Args) > 0 && c.Args[0] == "load":
+			case "load":
+				if err := ofOther(own, "load", "memory", func(name string) bool { return name != "out" && !isSetting(name) }); err != nil {
+					return err
+				}
 				return runBench(ctx, f, c.Args[1:], s)
 			}
 			return &config.UsageError{Setting: "bench", Msg: "bench has two kinds: memory and load",
@@ -72,9 +84,53 @@ func benchCommand() command {
 	}
 }
 
+// stageSettings are those that act on bench memory and demo.
+func stageSettings() []string {
+	return slices.Concat(findSettings(), []string{"MAX_MEMORY_MB", "THREADS"}, makeSettings())
+}
+
+// isSetting reports whether a flag is a setting's.
+func isSetting(name string) bool {
+	return name == "config" || slices.ContainsFunc(config.Settings(), func(s config.Setting) bool { return s.Flag() == name })
+}
+
+// ofOther refuses flags that were given and do not act on this kind of bench.
+func ofOther(own *flag.FlagSet, kind, other string, acts func(name string) bool) (err error) {
+	own.Visit(func(f *flag.Flag) {
+		if !acts(f.Name) && err == nil {
+			err = &config.UsageError{Setting: "--" + f.Name, Msg: fmt.Sprintf("--%s does nothing for bench %s", f.Name, kind), Hint: "leave it out: it is for bench " + other}
+		}
+	})
+	return err
+}
+
+// check refuses numbers that make no sense.
+func (f *loadFlags) check() error {
+	for _, c := range []struct {
+		flag, must string
+		ok         bool
+	}{
+		{"max-error-rate", "lie in 0..1", f.maxError >= 0 && f.maxError <= 1},
+		{"clients", "be 1 or more", f.Clients >= 1},
+		{"requests", "not be negative", f.Requests >= 0},
+		{"duration", "not be negative", f.Duration >= 0},
+		{"timeout", "be more than 0", f.Timeout > 0},
+		{"sample", "be more than 0", f.Sample > 0},
+		{"pid", "not be negative", f.PID >= 0},
+	} {
+		if !c.ok {
+			return &config.UsageError{Setting: "--" + c.flag, Msg: fmt.Sprintf("--%s must %s", c.flag, c.must), Hint: "run: lazyolo help bench"}
+		}
+	}
+	return nil
+}
+
 func runBench(ctx context.Context, f loadFlags, args []string, s sys) error {
-	if !(f.maxError >= 0 && f.maxError <= 1) {
-		return &config.UsageError{Setting: "--max-error-rate", Msg: fmt.Sprintf("--max-error-rate must lie in 0..1, got %v", f.maxError)}
+	if err := f.check(); err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		return &config.UsageError{Setting: "bench", Msg: "bench load needs a picture", Hint: "lazyolo bench load pictures/ --clients 8 --duration 30s"}
 	}
 	var err error
 	if f.Models, err = modelList(cmp.Or(f.models, "0")); err != nil {
@@ -92,8 +148,6 @@ func runBench(ctx context.Context, f loadFlags, args []string, s sys) error {
 	if f.Duration == 0 && f.Requests == 0 {
 		f.Duration = 30 * time.Second
 	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
-	defer stop()
 	if !f.asJSON && terminal(s.stderr) {
 		f.Progress = everySecond(func(done, failed int) { fmt.Fprintf(s.stderr, "\r%d requests, %d failed ", done, failed) })
 		defer fmt.Fprintln(s.stderr)
@@ -109,6 +163,9 @@ func runBench(ctx context.Context, f loadFlags, args []string, s sys) error {
 	}
 	if err != nil {
 		return err
+	}
+	if ctx.Err() != nil {
+		return errInterrupted
 	}
 	if r.Requests == 0 || r.ErrorRate() > f.maxError {
 		hint := "is the server there, and has it the models (--models)? codes tell"
@@ -150,23 +207,4 @@ func everySecond(tell func(done, failed int)) func(done, failed int) {
 			tell(done, failed)
 		}
 	}
-}
-
-// terminal reports whether a person reads what is written to w.
-func terminal(w any) bool {
-	f := fileOf(w)
-	if f == nil {
-		return false
-	}
-	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
-}
-
-// fileOf is the file that w writes to; nil: there is none.
-func fileOf(w any) *os.File {
-	if h, ok := w.(heard); ok {
-		w = h.Writer
-	}
-	f, _ := w.(*os.File)
-	return f
 }

@@ -16,6 +16,7 @@ import (
 // convertCommand makes the convert command with its flags.
 func convertCommand() command {
 	var out string
+	var force bool
 	var o convert.Options
 	return command{
 		name: "convert", args: "best.pt", does: "write a PyTorch checkpoint as a standard ONNX file",
@@ -24,6 +25,7 @@ func convertCommand() command {
 		settings: noSettings,
 		flags: func(fs *flag.FlagSet) {
 			fs.StringVar(&out, "o", "", "file to write; default: the same name ending in .onnx")
+			fs.BoolVar(&force, "force", false, "replace the file that is to be written")
 			fs.IntVar(&o.ImageSize, "imgsz", 0, "side of the input in pixels; default: what the model was trained with")
 			fs.BoolVar(&o.Dynamic, "dynamic", false, "leave batch, height and width free")
 			fs.BoolVar(&o.Half, "half", false, "store the weights as float16")
@@ -39,6 +41,9 @@ func convertCommand() command {
 			}
 			if filepath.Clean(to) == filepath.Clean(from) {
 				return &config.UsageError{Setting: "-o", Msg: to + " would be written over itself", Hint: "name another file with -o"}
+			}
+			if err := mayWrite(to, force); err != nil {
+				return err
 			}
 			n, err := convertFile(from, to, o)
 			if err != nil {

@@ -29,7 +29,7 @@ func demoCommand() command {
 			"lazyolo demo --models-path /srv/models --models 0-9 photo.jpg",
 			"lazyolo demo --max-memory-mb 400 --out pictures/",
 		},
-		settings: []string{"Models", "Memory and processors", "Preparation"},
+		settings: stageSettings(),
 		flags: func(fs *flag.FlagSet) {
 			fs.StringVar(&out, "out", "lazyolo-demo", "folder for memory.svg, memory.html and the picture with what was found")
 			fs.StringVar(&models, "models", "", "model numbers to ask for: 0,2,5 or 0-9; default: all")

@@ -6,15 +6,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
-	"os"
-	"os/signal"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 
 	"lazyolo"
 	"lazyolo/internal/config"
@@ -25,7 +23,7 @@ import (
 // detectFlags are the flags of the detect command.
 type detectFlags struct {
 	model, save, masks string
-	asJSON             bool
+	asJSON, force      bool
 	ask                []lazyolo.RequestOption
 }
 
@@ -44,9 +42,9 @@ func detectCommand() command {
 			"lazyolo detect 'cam*/*.jpg' --json | jq -r .file",
 			"curl -s http://camera/still.jpg | lazyolo detect -",
 		},
-		settings: []string{"Models", "Detection", "Memory and processors", "Preparation", "Limits"},
-		flags:    f.define,
-		run:      func(ctx context.Context, c *config.Config, s sys) error { return runDetect(ctx, f, c, s) },
+		settings: slices.Concat(findSettings(), core.Settings(), []string{"MAX_BODY_MB"}, logSettings()),
+		flags:    f.define, interruptible: true,
+		run: func(ctx context.Context, c *config.Config, s sys) error { return runDetect(ctx, f, c, s) },
 	}
 }
 
@@ -54,6 +52,7 @@ func (f *detectFlags) define(own *flag.FlagSet) {
 	own.StringVar(&f.model, "model", "", "folder or number of the model, or a path of weights or of a model's folder; default: the only model")
 	own.BoolVar(&f.asJSON, "json", false, "print a JSON object a line for each picture")
 	own.StringVar(&f.save, "save", "", "folder to write pictures to with what was found drawn onto them")
+	own.BoolVar(&f.force, "force", false, "replace what --save finds there; pictures that are read are never replaced")
 	own.StringVar(&f.masks, "masks", "polygon", "how --json tells masks: polygon, rle or none")
 	ask := func(name, usage string, option func(text string) (lazyolo.RequestOption, error)) {
 		own.Func(name, usage, func(text string) error {
@@ -130,59 +129,60 @@ func runDetect(ctx context.Context, f detectFlags, c *config.Config, s sys) erro
 	if c.Origin("LOG_LEVEL").Source == config.Default {
 		c.LogLevel = slog.LevelWarn
 	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	pictures, err := findPictures(c.Args, s.stdin, c.MaxBody)
+	look := search{stdin: s.stdin, most: c.MaxBody, not: f.save}
+	pictures, err := look.pictures(c.Args)
 	if err != nil {
 		return err
 	}
 	if f.save != "" {
-		if err := os.MkdirAll(f.save, 0o755); err != nil {
-			return hinted{fmt.Errorf("make folder: %w", err), "name a folder that can be written with --save"}
+		if err := openFolder(f.save); err != nil {
+			return err
 		}
-		if err := nameOutputs(pictures, f.save); err != nil {
+		if err := nameOutputs(pictures, f.save, f.force); err != nil {
 			return err
 		}
 	}
-	d, model, err := openDetector(f, c, s)
+	room := readAhead(pictures, core.Budget(c), c.MaxBody)
+	debug.SetMemoryLimit(goMemory + room.bytes) // as in serve
+	d, model, closeAll, err := openDetector(f, c, s, room.bytes)
 	if err != nil {
 		return err
 	}
-	b := &batch{detector: d, model: model, flags: f, pictures: pictures, atOnce: core.Concurrency(c), out: newResults(f, pictures, s)}
-	return errors.Join(b.run(ctx), d.Close())
+	if slices.Contains(c.Args, stdinName) && terminal(s.stdin) {
+		fmt.Fprintln(s.stderr, "waiting for a picture on standard input; Ctrl-D ends it")
+	}
+	b := &batch{detector: d, model: model, flags: f, pictures: pictures, room: room, atOnce: core.Concurrency(c), out: newResults(f, pictures, s)}
+	return errors.Join(b.run(ctx), closeAll())
 }
 
-// openDetector opens what the flags and settings name, and says which model of it is asked.
-func openDetector(f detectFlags, c *config.Config, s sys) (d *lazyolo.Detector, model string, err error) {
-	log := newLogger(c, s.stderr, c.LogLevel)
-	dir, model := c.ModelsPath, f.model
-	if isPath(f.model) {
-		dir, model = f.model, ""
-	} else {
-		models, isDemo, err := openModels(c, slog.New(slog.DiscardHandler))
-		if err != nil {
-			return nil, "", err
+// openDetector opens what the flags and settings name, aside bytes being taken for
+// pictures, and says which model of it is asked. closeAll closes it.
+func openDetector(f detectFlags, c *config.Config, s sys, aside int64) (d *lazyolo.Detector, model string, closeAll func() error, err error) {
+	dir := f.model
+	var opened openedModels
+	if !isPath(f.model) {
+		if opened, err = openModels(c, slog.New(slog.DiscardHandler), true); err != nil {
+			return nil, "", nil, err
 		}
-		if isDemo {
-			dir = filepath.Dir(filepath.Dir(models.All()[0].Weights)) // the folder it was unpacked to
-			if terminal(s.stderr) {
-				fmt.Fprintln(s.stderr, "No models in", c.ModelsPath+": using the demo model.")
+		if opened.isDemo && terminal(s.stderr) {
+			fmt.Fprintln(s.stderr, "No models in", plain(c.ModelsPath)+": using the demo model.")
+		}
+		dir = opened.dir
+		model, err = chooseModel(opened.All(), f.model, c.ModelsPath)
+	}
+	if err == nil {
+		opts := []lazyolo.Option{lazyolo.Logger(newLogger(c, s.stderr, c.LogLevel)), lazyolo.Aside(aside)}
+		for _, name := range append(core.Settings(), "ALLOW_MODEL_DIRS") {
+			if c.Origin(name).Source != config.Default || name == "CACHE_DIR" {
+				opts = append(opts, lazyolo.Setting(name, c.Value(name)))
 			}
 		}
-		if err := chooseModel(models.All(), model, c.ModelsPath); err != nil {
-			return nil, "", err
-		}
+		d, err = lazyolo.Open(dir, opts...)
 	}
-	opts := []lazyolo.Option{lazyolo.Logger(log)}
-	for _, set := range config.Settings() {
-		if c.Origin(set.Name).Source != config.Default || set.Name == "CACHE_DIR" {
-			opts = append(opts, lazyolo.Setting(set.Name, c.Value(set.Name)))
-		}
+	if err != nil {
+		return nil, "", nil, errors.Join(err, opened.remove())
 	}
-	if d, err = lazyolo.Open(dir, opts...); err != nil {
-		return nil, "", err
-	}
-	return d, model, nil
+	return d, model, func() error { return errors.Join(d.Close(), opened.remove()) }, nil
 }
 
 // isPath reports whether a model is named by where it lies.
@@ -191,10 +191,17 @@ func isPath(model string) bool {
 	return strings.ContainsRune(model, filepath.Separator) || model == "." || model == ".." || ext == ".onnx" || ext == ".pt"
 }
 
-// chooseModel says why no model is chosen; nil: one is.
-func chooseModel(all []*yolo.Model, model, dir string) error {
-	if model != "" || len(all) <= 1 {
-		return nil
+// chooseModel finds the model that is asked for; "": the only one.
+func chooseModel(all []*yolo.Model, asked, dir string) (string, error) {
+	if asked != "" {
+		m, err := pickModel(all, asked)
+		if err != nil {
+			return "", err
+		}
+		return m.ID, nil
+	}
+	if len(all) <= 1 {
+		return "", nil
 	}
 	const most = 10
 	var names []string
@@ -204,7 +211,7 @@ func chooseModel(all []*yolo.Model, model, dir string) error {
 	if len(all) > most {
 		names = append(names, "...")
 	}
-	return &config.UsageError{Setting: "--model", Msg: fmt.Sprintf("there are %d models in %s: name one with --model", len(all), dir),
+	return "", &config.UsageError{Setting: "--model", Msg: fmt.Sprintf("there are %d models in %s: name one with --model", len(all), dir),
 		Hint: "--model " + strings.Join(names, ", ")}
 }
 
@@ -214,6 +221,7 @@ type batch struct {
 	model    string
 	flags    detectFlags
 	pictures []picture
+	room     *ahead
 	atOnce   int // pictures in work
 	out      *results
 }
@@ -261,15 +269,16 @@ func (b *batch) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := ctx.Err(); err != nil {
-		return errors.New("interrupted")
+	if ctx.Err() != nil {
+		return errInterrupted
 	}
 	return b.out.verdict()
 }
 
 // answer reads one picture, asks for what is in it and draws that, if it is to be drawn.
 func (b *batch) answer(ctx context.Context, p picture) (*yolo.Result, error) {
-	data, err := p.read()
+	data, done, err := b.room.read(ctx, p)
+	defer done()
 	if err != nil {
 		return nil, err
 	}
@@ -279,15 +288,14 @@ func (b *batch) answer(ctx context.Context, p picture) (*yolo.Result, error) {
 	}
 	err = writeWhole(p.output, func(w io.Writer) error { return b.detector.Annotate(ctx, w, p.output, data, r) })
 	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", p.output, err)
+		return nil, &outputError{p.output, err}
 	}
 	return r, nil
 }
 
 // ofModel reports whether an error would be every picture's.
 func ofModel(err error) bool {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	if out := new(outputError); errors.As(err, &out) {
 		return false
 	}
 	switch yolo.CodeOf(err) {
@@ -300,8 +308,6 @@ func ofModel(err error) bool {
 // explain adds the way out to an error of the model.
 func (b *batch) explain(err error) error {
 	switch yolo.CodeOf(err) {
-	case yolo.NotFound:
-		return hinted{fmt.Errorf("no model %q", b.model), "lazyolo models lists them; a path of weights must end in .onnx or .pt, or contain a /"}
 	case yolo.TooBig, yolo.NoRoom:
 		return hinted{err, "raise MAX_MEMORY_MB, or the memory that the machine or the container has"}
 	case yolo.LoadFailed, yolo.Unsupported:

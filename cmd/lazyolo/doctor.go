@@ -30,7 +30,8 @@ func doctorCommand() command {
 		flags: func(fs *flag.FlagSet) {
 			fs.BoolVar(&fix, "fix", false, "fetch ONNX Runtime with pip or npm when it is missing or too old")
 		},
-		run: func(ctx context.Context, c *config.Config, s sys) error { return doctor(ctx, c, s, fix) },
+		interruptible: true,
+		run:           func(ctx context.Context, c *config.Config, s sys) error { return doctor(ctx, c, s, fix) },
 	}
 }
 
@@ -56,6 +57,9 @@ func (x *examination) fail(name string, err error, remedy string) {
 // doctor examines the installation; it returns errReported when the main job
 // cannot run.
 func doctor(ctx context.Context, c *config.Config, s sys, fix bool) error {
+	if err := noArguments("doctor", c); err != nil {
+		return err
+	}
 	x := &examination{out: s.stdout}
 	fmt.Fprintln(s.stdout, "lazyolo", versionString())
 	x.library(ctx, c, fix)

@@ -82,7 +82,7 @@ func (s *server) health() httpapi.Health {
 		Starting:        s.c.ReadyAfter == config.ReadyPreload && !s.warmedUp.Load(),
 		InferenceOK:     s.engine.Ready() == nil,
 		Device:          "cpu",
-		ModelPathAccess: readable(s.c.ModelsPath) || s.demo,
+		ModelPathAccess: readable(s.c.ModelsPath) || s.opened.isDemo,
 		TmpWritable:     writable(os.TempDir()),
 		OutputWritable:  !s.c.SaveAnnotated || writable(s.c.OutputPath), // not needed, it is no trouble
 	}

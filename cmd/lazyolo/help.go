@@ -11,8 +11,15 @@ import (
 	"lazyolo/internal/config"
 )
 
-// noSettings is of commands to which no setting matters.
+// noSettings is of commands on which no setting acts.
 var noSettings = []string{}
+
+// Settings that act together: on finding models, on preparing them, on what is logged.
+func findSettings() []string { return []string{"MODELS_PATH", "ALLOW_MODEL_DIRS"} }
+func makeSettings() []string {
+	return []string{"ORT_LIBRARY", "CACHE_DIR", "CACHE_MAX_MB", "PREPARE_TIMEOUT"}
+}
+func logSettings() []string { return []string{"LOG_LEVEL", "LOG_FORMAT"} }
 
 // exitCodes are the same for all commands.
 const exitCodes = "exit codes: 0 done, 1 failed, 2 called in a wrong way (an unknown command or flag, a value that is out of range)\n"
@@ -73,7 +80,11 @@ func printHelp(w io.Writer, c command) error {
 			if len(f.Name) == 1 {
 				dashes = " -"
 			}
-			fmt.Fprintf(&b, "  %s%-18s %s\n", dashes, f.Name, f.Usage)
+			kind, usage := flag.UnquoteUsage(f)
+			if !strings.Contains(usage, "default: ") && !slices.Contains([]string{"", "0", "0s", "false"}, f.DefValue) {
+				usage += "; default: " + f.DefValue
+			}
+			fmt.Fprintf(&b, "  %s%-22s %s\n", dashes, strings.TrimSpace(f.Name+" "+strings.ToUpper(kind)), usage)
 		})
 	}
 	if len(c.examples) > 0 {
@@ -87,12 +98,12 @@ func printHelp(w io.Writer, c command) error {
 	return err
 }
 
-// printSettings lists the settings of these groups; nil: of all.
-func printSettings(b *bytes.Buffer, groups []string) {
+// printSettings lists the settings that act; nil: all.
+func printSettings(b *bytes.Buffer, acting []string) {
 	b.WriteString("\nsettings, by default < lazyolo.yaml (--config FILE) < environment < flag:\n")
 	group := ""
 	for _, s := range config.Settings() {
-		if groups != nil && !slices.Contains(groups, s.Group) {
+		if acting != nil && !slices.Contains(acting, s.Name) {
 			continue
 		}
 		if s.Group != group {

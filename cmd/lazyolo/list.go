@@ -1,19 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"os/signal"
 	"strconv"
 	"strings"
 	"time"
 
-	"lazyolo/internal/catalog"
 	"lazyolo/internal/compare"
 	"lazyolo/internal/config"
 	"lazyolo/internal/core"
@@ -41,7 +40,7 @@ func modelsCommand() command {
 			"lazyolo models --models-path /srv/models", "lazyolo models show fire",
 			"lazyolo models --url http://127.0.0.1:8000 --watch", "lazyolo models show fire --url http://127.0.0.1:8000 --json",
 		},
-		settings: []string{"Models", "Preparation"},
+		settings: append(findSettings(), "ORT_LIBRARY", "CACHE_DIR"), interruptible: true,
 		flags: func(fs *flag.FlagSet) {
 			fs.StringVar(&f.url, "url", "", "running server to ask; default: the folder MODELS_PATH is read")
 			fs.BoolVar(&f.watch, "watch", false, "go on showing the server's, until interrupted (needs --url)")
@@ -73,13 +72,28 @@ func runModels(ctx context.Context, f listFlags, c *config.Config, s sys) error 
 	if !f.watch {
 		return showOnce(ctx, s.stdout, look, only, f.asJSON)
 	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
-	defer stop()
+	return watchModels(ctx, f, s, func(w io.Writer) error { return showOnce(ctx, w, look, only, f.asJSON) })
+}
+
+// watchModels shows what look writes until ctx ends. A look that failed is told in place:
+// the server may come back.
+func watchModels(ctx context.Context, f listFlags, s sys, look func(io.Writer) error) error {
 	for {
+		var b bytes.Buffer
+		err := look(&b)
+		var usage *config.UsageError
+		if errors.As(err, &usage) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
 		if terminal(s.stdout) {
 			fmt.Fprint(s.stdout, "\x1b[H\x1b[2J") // home, clear
 		}
-		if err := showOnce(ctx, s.stdout, look, only, f.asJSON); err != nil {
+		if err != nil {
+			report(s.stderr, err)
+		} else if _, err := b.WriteTo(s.stdout); err != nil {
 			return err
 		}
 		select {
@@ -109,7 +123,7 @@ func (c cell) text() string {
 	case float64:
 		return strconv.FormatFloat(v, 'f', 1, 64)
 	}
-	return fmt.Sprint(c.value)
+	return plain(fmt.Sprint(c.value))
 }
 
 // shownModel is the model that the arguments ask to be shown; "": all are listed. A
@@ -127,15 +141,6 @@ func shownModel(args []string) (string, error) {
 		return args[1], nil
 	}
 	return "", &config.UsageError{Setting: "models", Msg: fmt.Sprintf("models takes list, or show and one model, got %q", args), Hint: hint}
-}
-
-// isModel reports whether a model is the one that is asked for: by folder, name or number.
-func isModel(asked, folder, name string, index int) bool {
-	return asked == folder || asked == name || asked == strconv.Itoa(index)
-}
-
-func noModel(name string) error {
-	return hinted{fmt.Errorf("no model %q", name), "lazyolo models lists them"}
 }
 
 // showOnce prints all rows, or the one of the model that is asked for.
@@ -217,13 +222,17 @@ func printTable(w io.Writer, rows []row) error {
 
 // folderRows reads the models folder: what serve would serve, and what is prepared; of
 // all models, or everything of one.
-func folderRows(c *config.Config, s sys, only string) ([]row, error) {
-	models, err := catalog.Open(catalog.Options{Dir: c.ModelsPath, AllowDirs: c.AllowModelDirs, StateDir: c.StateDir, ReadOnly: true})
+func folderRows(c *config.Config, s sys, only string) (rows []row, err error) {
+	models, err := openModels(c, slog.New(slog.DiscardHandler), true)
 	if err != nil {
-		return nil, hinted{err, "set MODELS_PATH to the folder of model folders"}
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, models.remove()) }()
+	if models.isDemo {
+		fmt.Fprintln(s.stderr, "No models in", plain(c.ModelsPath)+": this is the demo model.")
 	}
 	for _, p := range models.Problems() {
-		fmt.Fprintln(s.stderr, "lazyolo: refused:", p)
+		fmt.Fprintln(s.stderr, "lazyolo: refused:", plain(p.String()))
 	}
 	e, err := core.NewEngine(c, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -231,16 +240,15 @@ func folderRows(c *config.Config, s sys, only string) ([]row, error) {
 	} else {
 		defer e.Close()
 	}
-	var rows []row
-	for _, m := range models.All() {
-		if only == "" {
-			rows = append(rows, folderRow(m, e))
-		} else if isModel(only, m.ID, m.Name, m.Index) {
-			return []row{append(folderRow(m, e), folderDetails(m, e)...)}, nil
-		}
-	}
 	if only != "" {
-		return nil, noModel(only)
+		m, err := pickModel(models.All(), only)
+		if err != nil {
+			return nil, err
+		}
+		return []row{append(folderRow(m, e), folderDetails(m, e)...)}, nil
+	}
+	for _, m := range models.All() {
+		rows = append(rows, folderRow(m, e))
 	}
 	return rows, nil
 }

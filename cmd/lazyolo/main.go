@@ -12,7 +12,14 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
+	"unicode"
+
+	"golang.org/x/sys/unix"
 
 	"lazyolo/internal/config"
 )
@@ -30,6 +37,8 @@ const (
 	exitOK    = 0
 	exitError = 1
 	exitUsage = 2
+
+	exitInterrupted = 130 // as a shell has it of a command that SIGINT ended
 )
 
 func main() {
@@ -41,7 +50,8 @@ type command struct {
 	name, args, does string   // does: "": it is for lazyolo itself, and not listed
 	more             string   // what else its help says; "": nothing
 	examples         []string // of use, as they are typed
-	settings         []string // the groups of settings that matter to it; nil: all
+	settings         []string // those that act on it, by name; nil: all
+	interruptible    bool     // run ends soon after its context: the first signal is for that
 	run              func(ctx context.Context, c *config.Config, s sys) error
 	flags            func(fs *flag.FlagSet) // its own, beside the settings; nil: none
 }
@@ -91,9 +101,39 @@ func run(ctx context.Context, args []string, s sys) int {
 		return report(s.stderr, printHelp(s.stdout, c))
 	}
 	if err == nil {
-		err = c.run(ctx, cfg, s)
+		err = c.refuseIdle(cfg)
+	}
+	if err != nil {
+		return report(s.stderr, err)
+	}
+	if c.interruptible {
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		defer context.AfterFunc(ctx, stop)() // a second signal ends the process at once
+	}
+	err = c.run(ctx, cfg, s)
+	if err != nil && ctx.Err() != nil {
+		err = errInterrupted
 	}
 	return report(s.stderr, err)
+}
+
+// refuseIdle refuses settings given as flags that do not act on the command. Those of the
+// environment and the settings file may be meant for others.
+func (c command) refuseIdle(cfg *config.Config) error {
+	for _, s := range config.Settings() {
+		if !c.acts(s.Name) && cfg.Origin(s.Name).Source == config.Flag {
+			return &config.UsageError{Setting: "--" + s.Flag(), Msg: fmt.Sprintf("--%s does nothing for %s", s.Flag(), c.name),
+				Hint: "leave it out; lazyolo help " + c.name + " lists what acts"}
+		}
+	}
+	return nil
+}
+
+// acts reports whether a setting acts on the command.
+func (c command) acts(setting string) bool {
+	return c.settings == nil || slices.Contains(c.settings, setting)
 }
 
 // find finds a command by its name.
@@ -114,6 +154,14 @@ func find(name string) (command, error) {
 	return command{}, e
 }
 
+// noArguments refuses arguments of a command that takes none.
+func noArguments(command string, c *config.Config) error {
+	if len(c.Args) == 0 {
+		return nil
+	}
+	return &config.UsageError{Setting: command, Msg: fmt.Sprintf("%s takes no arguments, got %q", command, c.Args[0]), Hint: "lazyolo help " + command}
+}
+
 // A hinted error tells what to do about it.
 type hinted struct {
 	error
@@ -125,6 +173,20 @@ func (h hinted) Unwrap() error { return h.error }
 // errReported ends a command whose output has said everything.
 var errReported = errors.New("reported")
 
+// plain is text for a terminal, with what is not to be printed, such as the control
+// characters that names of files may have, as Go writes it.
+func plain(text string) string {
+	if !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsGraphic(r) && r != '\n' || r == unicode.ReplacementChar }) {
+		return text
+	}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		quoted := strconv.QuoteToGraphic(line)
+		lines[i] = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(quoted[1 : len(quoted)-1])
+	}
+	return strings.Join(lines, "\n")
+}
+
 // report prints an error as lazyolo's commands do and returns the exit code.
 func report(w io.Writer, err error) int {
 	if err == nil {
@@ -133,7 +195,10 @@ func report(w io.Writer, err error) int {
 	if errors.Is(err, errReported) || errors.Is(err, syscall.EPIPE) { // whoever read the output has gone
 		return exitError
 	}
-	fmt.Fprintln(w, "lazyolo: error:", err)
+	fmt.Fprintln(w, "lazyolo: error:", plain(err.Error()))
+	if errors.Is(err, errInterrupted) {
+		return exitInterrupted
+	}
 	var h hinted
 	var usage *config.UsageError
 	switch {
@@ -146,6 +211,25 @@ func report(w io.Writer, err error) int {
 		fmt.Fprintln(w, "lazyolo: hint:", h.hint)
 	}
 	return exitError
+}
+
+// terminal reports whether f is a terminal, which has a size.
+func terminal(f any) bool {
+	file := fileOf(f)
+	if file == nil {
+		return false
+	}
+	_, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
+	return err == nil
+}
+
+// fileOf is the file that f reads or writes; nil: there is none.
+func fileOf(f any) *os.File {
+	if h, ok := f.(heard); ok {
+		f = h.Writer
+	}
+	file, _ := f.(*os.File)
+	return file
 }
 
 // isMissing reports whether err is about a file that does not exist.

@@ -20,8 +20,11 @@ func bodyShare(c *config.Config, budget int64) int64 {
 	if c.MaxQueueBytes > 0 {
 		return c.MaxQueueBytes
 	}
-	return min(max(8*mib, budget/32), 256*mib)
+	return shareOf(budget)
 }
+
+// shareOf is the part of a budget for what was received and waits.
+func shareOf(budget int64) int64 { return min(max(8*mib, budget/32), 256*mib) }
 
 // pictureShare is set aside for annotated pictures that wait to be drawn.
 func pictureShare(budget int64) int64 { return min(annotate.MaxBytes, budget/32) }

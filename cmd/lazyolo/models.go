@@ -10,11 +10,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	"lazyolo/internal/catalog"
 	"lazyolo/internal/config"
+	"lazyolo/yolo"
 )
 
 // demoFiles holds a small model of our own and two pictures for it, so that the
@@ -23,44 +25,96 @@ import (
 //go:embed demo
 var demoFiles embed.FS
 
-// openModels reads the models folder. When nobody named one and the default
-// holds no model, the embedded demo model is served instead; isDemo says so.
-func openModels(c *config.Config, log *slog.Logger) (models *catalog.Catalog, isDemo bool, err error) {
-	o := catalog.Options{Dir: c.ModelsPath, AllowDirs: c.AllowModelDirs, StateDir: c.StateDir, Reserved: reservedNames(c), Log: log}
-	models, err = catalog.Open(o)
+// openedModels are the models of a folder.
+type openedModels struct {
+	*catalog.Catalog
+	dir    string // where they are
+	isDemo bool   // the embedded demo model
+	temp   string // folder that goes with them; "": none
+}
+
+// remove removes what was only for this process.
+func (o openedModels) remove() error {
+	if o.temp == "" {
+		return nil
+	}
+	return os.RemoveAll(o.temp)
+}
+
+// openModels reads the models folder. When nobody named one and the default holds no
+// model, it is the embedded demo model instead. Read only, it takes no note of the models'
+// numbers. Whoever gets them calls remove at the end.
+func openModels(c *config.Config, log *slog.Logger, readOnly bool) (openedModels, error) {
+	o := catalog.Options{Dir: c.ModelsPath, AllowDirs: c.AllowModelDirs, StateDir: c.StateDir, Reserved: reservedNames(c), Log: log, ReadOnly: readOnly}
+	models, err := catalog.Open(o)
 	chosen := c.Origin("MODELS_PATH").Source != config.Default
 	var cannot *catalog.OpenError
 	switch {
 	case err == nil && (chosen || len(models.All())+len(models.Problems()) > 0):
-		return models, false, nil
+		return openedModels{Catalog: models, dir: c.ModelsPath}, nil
 	case err != nil && (chosen || !isMissing(err)):
 		if errors.As(err, &cannot) {
 			err = hinted{err, cannot.Hint}
 		}
-		return nil, false, err
+		return openedModels{}, err
 	}
-	dir, err := unpackDemo(c.CacheDir)
+	dir, temp, err := unpackDemo(c.CacheDir)
+	opened := openedModels{dir: filepath.Join(dir, "models"), isDemo: true, temp: temp}
+	if err == nil {
+		opened.Catalog, err = catalog.Open(catalog.Options{Dir: opened.dir, Log: log})
+	}
 	if err != nil {
-		return nil, false, hinted{fmt.Errorf("unpack the demo model: %w", err), "set CACHE_DIR to a writable folder"}
+		err = hinted{fmt.Errorf("unpack the demo model: %w", err), "set CACHE_DIR to a writable folder"}
+		return openedModels{}, errors.Join(err, opened.remove())
 	}
-	models, err = catalog.Open(catalog.Options{Dir: filepath.Join(dir, "models"), Log: log})
-	return models, true, err
+	return opened, nil
 }
 
-// unpackDemo writes the demo models and pictures into the cache folder, where
-// they are kept, or into a temporary folder, and returns the folder.
-func unpackDemo(cacheDir string) (string, error) {
-	if cacheDir != "" {
-		dir := filepath.Join(cacheDir, "demo")
-		if err := writeMissing(dir, "."); err == nil {
-			return dir, nil
+// pickModel finds the model that somebody names: by its folder, its number, or a name that
+// no other has.
+func pickModel(all []*yolo.Model, asked string) (*yolo.Model, error) {
+	var named []*yolo.Model
+	for _, by := range []func(*yolo.Model) bool{
+		func(m *yolo.Model) bool { return m.ID == asked },
+		func(m *yolo.Model) bool { return strconv.Itoa(m.Index) == asked },
+		func(m *yolo.Model) bool { return m.Name == asked },
+	} {
+		for _, m := range all {
+			if by(m) {
+				named = append(named, m)
+			}
+		}
+		if len(named) > 0 {
+			break
 		}
 	}
-	dir, err := os.MkdirTemp("", "lazyolo-demo-*")
-	if err != nil {
-		return "", err
+	switch len(named) {
+	case 0:
+		return nil, noModel(asked)
+	case 1:
+		return named[0], nil
 	}
-	return dir, writeMissing(dir, ".")
+	return nil, &config.UsageError{Setting: asked, Msg: fmt.Sprintf("%d models have the name %q", len(named), asked),
+		Hint: fmt.Sprintf("name a folder, such as %s or %s", named[0].ID, named[1].ID)}
+}
+
+func noModel(asked string) error {
+	return hinted{fmt.Errorf("no model %q", asked), "lazyolo models lists them; a path of weights for detect must end in .onnx or .pt, or contain a /"}
+}
+
+// unpackDemo writes the demo models and pictures into the cache folder, where they are
+// kept, or into a temporary folder, temp, and returns the folder.
+func unpackDemo(cacheDir string) (dir, temp string, err error) {
+	if cacheDir != "" {
+		dir = filepath.Join(cacheDir, "demo")
+		if writeMissing(dir, ".") == nil {
+			return dir, "", nil
+		}
+	}
+	if temp, err = os.MkdirTemp("", "lazyolo-demo-*"); err != nil {
+		return "", "", err
+	}
+	return temp, temp, writeMissing(temp, ".")
 }
 
 // demoPicture writes the picture that the greeting names into the cache folder

@@ -1,48 +1,48 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
+	"lazyolo/internal/bodies"
 	"lazyolo/internal/config"
+	"lazyolo/internal/core"
 	"lazyolo/internal/load"
 )
 
 // A picture is what detect is asked about.
 type picture struct {
-	name   string                 // as it is told
-	output string                 // where it is drawn; "": nowhere
-	read   func() ([]byte, error) // may be called once
+	name   string // as it is told
+	output string // where it is drawn; "": nowhere
+	err    error  // why it cannot be read; nil: it was not tried yet
+	open   func() (io.ReadCloser, error)
+	size   int64 // bytes that are read of it; streamed: not known yet
 }
+
+// streamed is the size of what comes through a pipe.
+const streamed = -1
 
 // stdinName is the argument that means standard input.
 const stdinName = "-"
 
-// findPictures lists what the arguments name: files, folders with all in them, patterns
-// and standard input. What is not there is an error when it is read, so that the others
-// are answered. most bounds the bytes of each.
-func findPictures(args []string, stdin io.Reader, most int64) ([]picture, error) {
-	var out []picture
-	file := func(path string) {
-		out = append(out, picture{name: path, read: func() ([]byte, error) { return readPicture(path, most) }})
-	}
-	failed := func(name string, err error) {
-		out = append(out, picture{name: name, read: func() ([]byte, error) { return nil, err }})
-	}
-	folder := func(dir string) {
-		before := len(out)
-		if err := walkPictures(dir, file); err != nil {
-			failed(dir, err)
-		} else if len(out) == before {
-			failed(dir, errors.New("there are no pictures in this folder"))
-		}
-	}
+// A search is how pictures are found.
+type search struct {
+	stdin io.Reader
+	most  int64  // bytes of a picture
+	not   string // folder that is left out of those that are searched; "": none
+	found []picture
+}
+
+// pictures lists what the arguments name: files, folders with all in them, patterns and
+// standard input. What cannot be read is found as well, with its error, so that the others
+// are answered.
+func (s *search) pictures(args []string) ([]picture, error) {
 	read := false
 	for _, arg := range args {
 		if arg == stdinName {
@@ -50,7 +50,7 @@ func findPictures(args []string, stdin io.Reader, most int64) ([]picture, error)
 				return nil, &config.UsageError{Setting: stdinName, Msg: "standard input (-) is named twice", Hint: "name it once: it is one picture"}
 			}
 			read = true
-			out = append(out, picture{name: stdinName, read: func() ([]byte, error) { return readMost(stdin, most) }})
+			s.add(stdinName, sizeOf(s.stdin), func() (io.ReadCloser, error) { return io.NopCloser(s.stdin), nil })
 			continue
 		}
 		paths := []string{arg}
@@ -59,94 +59,182 @@ func findPictures(args []string, stdin io.Reader, most int64) ([]picture, error)
 				return nil, &config.UsageError{Setting: arg, Msg: fmt.Sprintf("%q is no pattern: %v", arg, err), Hint: "write * for any name, [] around a choice of letters"}
 			}
 			if len(paths) == 0 {
-				failed(arg, errors.New("nothing has such a name"))
+				s.failed(arg, errors.New("nothing has such a name"))
 			}
 		}
 		for _, path := range paths {
-			if st, err := os.Stat(path); err == nil && st.IsDir() {
-				folder(path)
-			} else {
-				file(path)
-			}
+			s.path(path)
 		}
 	}
-	return out, nil
+	return s.found, nil
 }
 
-// walkPictures gives file the pictures below dir, in the order of their names. Hidden
-// folders are left out, and links to folders.
-func walkPictures(dir string, file func(path string)) error {
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && path != dir && strings.HasPrefix(d.Name(), "."):
-			return filepath.SkipDir
-		case !d.IsDir() && load.IsPicture(d.Name()) && !strings.HasPrefix(d.Name(), "."):
-			file(path)
+// path adds what is there: a folder's pictures, or a file, whatever it is called.
+func (s *search) path(path string) {
+	switch st, err := os.Stat(path); {
+	case err != nil:
+		s.failed(path, err)
+	case st.IsDir():
+		before := len(s.found)
+		if s.walk(path); len(s.found) == before {
+			s.failed(path, errors.New("there are no pictures in this folder"))
 		}
-		return nil
-	})
-}
-
-func readPicture(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+	default:
+		s.file(path, st)
 	}
-	defer f.Close()
-	return readMost(f, most)
 }
 
-// readMost reads all of r, unless it is more than most bytes.
-func readMost(r io.Reader, most int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, most+1))
-	if err == nil && int64(len(data)) > most {
-		return nil, fmt.Errorf("has more than %d MB (MAX_BODY_MB)", most/mib)
+func (s *search) file(path string, st fs.FileInfo) {
+	size := int64(streamed)
+	if st.Mode().IsRegular() {
+		size = st.Size()
 	}
-	return data, err
+	s.add(path, size, func() (io.ReadCloser, error) { return os.Open(path) })
 }
 
-// written are the endings of the formats that pictures are drawn in; others become JPEG.
-var written = []string{".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff"}
-
-// nameOutputs chooses where in dir each picture is drawn: under its own name, or with a
-// number where another has that name. None may take the place of a picture that is read.
-func nameOutputs(pictures []picture, dir string) error {
-	taken, inputs := make(map[string]bool), make(map[string]bool)
-	for _, p := range pictures {
-		inputs[resolved(p.name)] = true
+func (s *search) add(name string, size int64, open func() (io.ReadCloser, error)) {
+	if size > s.most {
+		s.failed(name, tooLarge(s.most))
+		return
 	}
-	for i, p := range pictures {
-		name := filepath.Base(p.name)
-		if p.name == stdinName {
-			name = "stdin.jpg"
+	s.found = append(s.found, picture{name: name, open: open, size: size})
+}
+
+func (s *search) failed(name string, err error) {
+	s.found = append(s.found, picture{name: name, err: err})
+}
+
+func tooLarge(most int64) error { return fmt.Errorf("has more than %d MB (MAX_BODY_MB)", most/mib) }
+
+// sizeOf is the size of what r reads, as far as it is known.
+func sizeOf(r io.Reader) int64 {
+	f, ok := r.(*os.File)
+	if !ok {
+		return streamed
+	}
+	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
+		return st.Size()
+	}
+	return streamed
+}
+
+// walk adds the pictures below dir, in the order of their names: regular files, and links
+// to them. Hidden folders are left out, and links to folders. What cannot be looked into is
+// found with its error.
+func (s *search) walk(dir string) {
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error { return s.visit(path, d, err, path == dir) })
+}
+
+// visit is told of what a walk comes to; first: where it begins.
+func (s *search) visit(path string, d fs.DirEntry, err error, first bool) error {
+	switch {
+	case err != nil:
+		s.failed(path, err)
+		if d != nil && d.IsDir() {
+			return fs.SkipDir
 		}
-		ext := filepath.Ext(name)
-		stem := strings.TrimSuffix(name, ext)
-		if !slices.Contains(written, strings.ToLower(ext)) {
-			ext = ".jpg"
+	case d.IsDir():
+		if !first && (strings.HasPrefix(d.Name(), ".") || isFile(path, s.not)) {
+			return fs.SkipDir
 		}
-		name = stem + ext
-		for n := 2; taken[name]; n++ {
-			name = fmt.Sprintf("%s-%d%s", stem, n, ext)
-		}
-		taken[name] = true
-		pictures[i].output = filepath.Join(dir, name)
-		if inputs[resolved(pictures[i].output)] {
-			return &config.UsageError{Setting: "--save", Msg: pictures[i].output + " would be replaced: it is one of the pictures", Hint: "name another folder with --save"}
+	case load.IsPicture(d.Name()) && !strings.HasPrefix(d.Name(), "."):
+		if st, err := os.Stat(path); err != nil {
+			s.failed(path, err)
+		} else if st.Mode().IsRegular() {
+			s.file(path, st)
 		}
 	}
 	return nil
 }
 
-// resolved is a path by which a file is known, whatever links lead to it.
-func resolved(path string) string {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+// isFile reports whether two paths lead to the same file.
+func isFile(a, b string) bool {
+	one, err1 := os.Stat(a)
+	other, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(one, other)
+}
+
+// readAhead is the memory that the pictures which are read or waiting have together: as
+// much as bodies have in a server, or as the largest takes, if that much can be spared. It
+// settles how much is read of a pipe.
+func readAhead(pictures []picture, budget, most int64) *ahead {
+	var sum, largest int64
+	for i, p := range pictures {
+		if p.err != nil {
+			continue
+		}
+		if p.size == streamed {
+			p.size = min(most, max(8*mib, budget/8))
+			pictures[i].size = p.size
+		}
+		sum += p.size
+		largest = max(largest, p.size)
 	}
-	if abs, err := filepath.Abs(path); err == nil {
-		return abs
+	n := max(1, min(max(largest, min(sum, shareOf(budget))), core.Spare(budget)))
+	return &ahead{bodies.New(n), n}
+}
+
+// An ahead is memory for pictures.
+type ahead struct {
+	share *bodies.Share
+	bytes int64
+}
+
+// read waits for memory for a picture and reads it. Nobody may use the data after done.
+// When ctx ends, a pipe from which nothing comes is not waited for.
+func (a *ahead) read(ctx context.Context, p picture) (data []byte, done func(), err error) {
+	if p.err != nil {
+		return nil, func() {}, p.err
 	}
-	return path
+	if p.size > a.bytes {
+		return nil, func() {}, fmt.Errorf("has %d MB, and the memory that can be spared is %d (MAX_MEMORY_MB)", p.size/mib, a.bytes/mib)
+	}
+	claim := a.share.Claim()
+	buffer, err := claim.Buffer(ctx, p.size+1) // which shows that there is more
+	for errors.Is(err, bodies.ErrFull) && ctx.Err() == nil {
+		buffer, err = claim.Buffer(ctx, p.size+1)
+	}
+	if err != nil {
+		return nil, func() {}, err
+	}
+	data, err = leaving(ctx, func() ([]byte, error) { return p.readInto(buffer[:cap(buffer)]) })
+	if ctx.Err() != nil {
+		return nil, func() {}, ctx.Err() // the buffer may still be read into
+	}
+	return data, claim.Release, err
+}
+
+// readInto reads a picture that must be smaller than the buffer.
+func (p picture) readInto(buffer []byte) ([]byte, error) {
+	r, err := p.open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	n, err := io.ReadFull(r, buffer)
+	switch err {
+	case nil:
+		return nil, tooLarge(p.size)
+	case io.EOF, io.ErrUnexpectedEOF:
+		return buffer[:n], nil
+	}
+	return nil, err
+}
+
+// leaving has read run until ctx ends. Nothing ends a read of a pipe: it is left then, and
+// goes with the process.
+func leaving(ctx context.Context, read func() ([]byte, error)) (data []byte, err error) {
+	done := make(chan struct{})
+	var got []byte
+	var failed error
+	go func() {
+		defer close(done)
+		got, failed = read()
+	}()
+	select {
+	case <-done:
+		return got, failed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }

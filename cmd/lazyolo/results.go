@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -29,11 +28,11 @@ type results struct {
 func newResults(f detectFlags, pictures []picture, s sys) *results {
 	r := &results{stdout: s.stdout, stderr: s.stderr, asJSON: f.asJSON, masks: f.masks, file: compare.Columns("FILE")}
 	for _, p := range pictures {
-		r.file = max(r.file, compare.Columns(p.name))
+		r.file = max(r.file, compare.Columns(plain(p.name)))
 	}
 	if len(pictures) > 1 && terminal(s.stderr) {
 		r.bar = &progress{w: s.stderr, total: len(pictures), began: time.Now()}
-		r.bar.draw(0, "the model is loaded")
+		r.bar.draw(0, "loading the model")
 	}
 	return r
 }
@@ -60,7 +59,7 @@ func (r *results) tell(o outcome) error {
 	r.told++
 	r.bar.clear()
 	if o.err != nil {
-		fmt.Fprintf(r.stderr, "lazyolo: error: %s: %s\n", o.name, said)
+		fmt.Fprintf(r.stderr, "lazyolo: error: %s: %s\n", plain(o.name), plain(said))
 	}
 	_, err := b.WriteTo(r.stdout)
 	r.bar.draw(r.told, o.name)
@@ -69,11 +68,10 @@ func (r *results) tell(o outcome) error {
 
 // reason is an error without the name of the picture, which is told beside it.
 func reason(err error) string {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err.Error()
+	if out := new(outputError); errors.As(err, &out) {
+		return out.Error()
 	}
-	return err.Error()
+	return bare(err).Error()
 }
 
 // object writes an outcome as one line of JSON: what the server answers, and for which
@@ -142,6 +140,7 @@ func corners(b yolo.Box) (out [4]string) {
 // line writes one row. The widths are the same in all, so that rows can be written as
 // they come; what varies most stands last.
 func (r *results) line(b *bytes.Buffer, file, class, conf string, at [4]string, name string) {
+	file, name = plain(file), plain(name)
 	fmt.Fprintf(b, "%s%s  %5s  %4s  %5s  %5s  %5s  %5s  %s\n", file, strings.Repeat(" ", max(0, r.file-compare.Columns(file))),
 		class, conf, at[0], at[1], at[2], at[3], name)
 }
@@ -172,6 +171,7 @@ func (p *progress) draw(done int, last string) {
 	if p == nil {
 		return
 	}
+	last = plain(last)
 	const wide, most = 24, 28 // columns of the bar and of the name: a narrow terminal has 80
 	full := wide * done / p.total
 	rate := float64(done) / max(time.Since(p.began).Seconds(), 1e-3)

@@ -50,8 +50,8 @@ func serveCommand() command {
 // serve runs the server until the first signal, then lets requests in flight
 // finish; a second signal ends the process at once.
 func serve(ctx context.Context, c *config.Config, s sys) error {
-	if len(c.Args) > 0 {
-		return &config.UsageError{Setting: "serve", Msg: fmt.Sprintf("serve takes no arguments, got %q", c.Args[0])}
+	if err := noArguments("serve", c); err != nil {
+		return err
 	}
 	level := new(slog.LevelVar)
 	level.Set(c.LogLevel)
@@ -72,7 +72,7 @@ type server struct {
 	c         *config.Config
 	log       *slog.Logger
 	models    *catalog.Catalog
-	demo      bool // the embedded demo model is served
+	opened    openedModels // the same
 	core      *core.Core
 	ledger    *ledger.Ledger // of the core, as the next three
 	engine    *engine.Engine
@@ -120,9 +120,10 @@ func newServer(c *config.Config, log *slog.Logger) (*server, error) {
 	if s.certificate, err = newCertificate(c, log); err != nil {
 		return nil, err
 	}
-	if s.models, s.demo, err = openModels(c, log); err != nil {
+	if s.opened, err = openModels(c, log, false); err != nil {
 		return nil, err
 	}
+	s.models = s.opened.Catalog
 	if c.TraceFile != "" {
 		if s.trace, err = simulate.NewRecorder(c.TraceFile, maxTrace); err != nil {
 			return nil, hinted{err, "set TRACE_FILE to a file that can be written, or leave it out"}
@@ -301,6 +302,7 @@ func (s *server) close() error {
 		}
 	}
 	within(2*time.Second, s.telemetry.Shutdown) // a collector may be down
+	errs = append(errs, s.opened.remove())
 	return errors.Join(errs...)
 }
 
@@ -310,7 +312,7 @@ func (s *server) greet(out sys, port int) {
 	if s.guard.Keyed() {
 		curl = "-H 'X-API-Key: KEY' "
 	}
-	if s.demo {
+	if s.opened.isDemo {
 		fmt.Fprintln(out.stdout, "No models in", s.c.ModelsPath+": serving the demo model.")
 	}
 	fmt.Fprintf(out.stdout, "lazyolo serves %d models on %s://127.0.0.1:%d (dashboard: /, API page: /docs). Try:\n\n  curl %s-F file=@%s %[2]s://127.0.0.1:%[3]d/api/v2/detect\n\n",

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"lazyolo/internal/config"
+	"lazyolo/yolo"
 )
 
 // A servedModel is what a server says of a model in /api/v2/models.
@@ -51,24 +52,44 @@ func serverRows(ctx context.Context, f listFlags, only string) ([]row, error) {
 		memory.Models = nil
 	}
 	now := time.Now()
-	var rows []row
+	var all []*yolo.Model
 	for id, m := range models {
 		n, err := strconv.Atoi(id)
 		if err != nil {
 			return nil, fmt.Errorf("ask the server: %q is no number of a model", id)
 		}
-		r := serverRow(n, m, memory.Models[id], now)
-		if only == "" {
-			rows = append(rows, r)
-		} else if isModel(only, m.Folder, m.Name, n) {
-			return []row{append(r, serverDetails(ctx, f, id, m)...)}, nil
-		}
+		all = append(all, &yolo.Model{Index: n, ID: m.Folder, Name: m.Name})
 	}
 	if only != "" {
-		return nil, noModel(only)
+		m, err := pickModel(all, only)
+		if err != nil {
+			return nil, err
+		}
+		id := strconv.Itoa(m.Index)
+		r := serverRow(m.Index, models[id], memory.Models[id], now)
+		return []row{append(r, serverDetails(ctx, f, id, models[id])...)}, nil
 	}
-	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a[0].value.(int), b[0].value.(int)) })
+	slices.SortFunc(all, func(a, b *yolo.Model) int { return cmp.Compare(a.Index, b.Index) })
+	var rows []row
+	for _, m := range all {
+		id := strconv.Itoa(m.Index)
+		rows = append(rows, serverRow(m.Index, models[id], memory.Models[id], now))
+	}
 	return rows, nil
+}
+
+// A moment is a time: for people from now, in JSON as in RFC 3339.
+type moment struct {
+	time.Time
+	now time.Time
+}
+
+// String says it for people.
+func (m moment) String() string {
+	if m.After(m.now) {
+		return "in " + m.Sub(m.now).Round(time.Second).String()
+	}
+	return m.now.Sub(m.Time).Round(time.Second).String() + " ago"
 }
 
 func serverRow(n int, m servedModel, s servedState, now time.Time) row {
@@ -85,10 +106,10 @@ func serverRow(n int, m servedModel, s servedState, now time.Time) row {
 	}
 	used, expires := any(nil), any(nil)
 	if s.LastUsed != nil {
-		used = now.Sub(*s.LastUsed).Round(time.Second).String() + " ago"
+		used = moment{*s.LastUsed, now}
 	}
 	if s.Expires != nil {
-		expires = "in " + max(0, s.Expires.Sub(now)).Round(time.Second).String()
+		expires = moment{*s.Expires, now}
 	}
 	return append(r, cell{"used", used, false}, cell{"expires", expires, false}, cell{"pinned", s.Pinned, false})
 }

@@ -21,11 +21,11 @@ func printDetails(w io.Writer, r row) error {
 	for _, c := range r {
 		switch v := c.value.(type) {
 		case []string:
-			fmt.Fprintf(&b, "%-12s %s\n", c.name, strings.Join(v, "\n"+strings.Repeat(" ", 13)))
+			fmt.Fprintf(&b, "%-12s %s\n", c.name, plain(strings.Join(v, "\n"+strings.Repeat(" ", 13))))
 		case yolo.Labels:
 			fmt.Fprintf(&b, "%-12s %d\n", c.name, len(v))
 			for _, class := range slices.Sorted(maps.Keys(v)) {
-				fmt.Fprintf(&b, "%12d %s\n", class, v[class])
+				fmt.Fprintf(&b, "%12d %s\n", class, plain(v[class]))
 			}
 		default:
 			fmt.Fprintf(&b, "%-12s %s\n", c.name, c.text())

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errInterrupted is the cause of a context that a signal ended.
+// errInterrupted ends a command that a signal ended, and is the cause of its context.
 var errInterrupted = errors.New("interrupted")
 
 // tidy is for commands that leave processes and files behind unless they come to their

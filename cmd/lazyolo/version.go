@@ -57,7 +57,7 @@ func versionCommand() command {
 	asJSON := false
 	return command{
 		name: "version", does: "print the version, the commit and which ONNX Runtime is found",
-		examples: []string{"lazyolo version", "lazyolo version --json"}, settings: noSettings,
+		examples: []string{"lazyolo version", "lazyolo version --json"}, settings: []string{"ORT_LIBRARY"},
 		flags: func(fs *flag.FlagSet) { fs.BoolVar(&asJSON, "json", false, "print JSON") },
 		run:   func(_ context.Context, c *config.Config, s sys) error { return version(c, s, asJSON) },
 	}
@@ -65,6 +65,9 @@ func versionCommand() command {
 
 // version does not fail for want of ONNX Runtime: doctor does.
 func version(c *config.Config, s sys, asJSON bool) error {
+	if err := noArguments("version", c); err != nil {
+		return err
+	}
 	b := thisBuild()
 	lib, missing := ort.Locate(c.ORTLibrary)
 	if asJSON {

@@ -31,6 +31,14 @@ type Models interface {
 	All() []*yolo.Model
 }
 
+// Settings are the names of the settings that act on a Core.
+func Settings() []string {
+	return []string{
+		"CONF_THRES", "IOU_THRES", "DECODE", "ENABLE_LRU_CACHE", "MAX_MEMORY_MB", "EVICTION_POLICY", "KEEP_ALIVE", "MAX_QUEUE",
+		"THREADS", "MAX_CONCURRENCY", "ORT_LIBRARY", "CACHE_DIR", "CACHE_MAX_MB", "PREPARE_TIMEOUT", "MAX_PIXELS", "LOAD_TIMEOUT",
+	}
+}
+
 // Options says what Open joins. Config, Models and Log are required.
 type Options struct {
 	Config *config.Config

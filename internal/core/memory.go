@@ -17,7 +17,8 @@ const (
 	baseMemory  = 64*mib + raceMemory
 	workingRoom = 16 * mib
 	// smallModel is what the smallest model of use takes.
-	smallModel = 16 * mib
+	smallModel  = 16 * mib
+	leastMemory = baseMemory + workingRoom + smallModel
 	// unknownMemory is the budget where neither a setting nor the system says one.
 	unknownMemory = 4096 * mib
 )
@@ -44,7 +45,7 @@ func BudgetFor(models, run, aside int64) int64 {
 // Enough refuses a budget in which nothing could be served, aside being taken of it by
 // the caller.
 func Enough(budget, aside int64) error {
-	least := baseMemory + aside + workingRoom + smallModel
+	least := leastMemory + aside
 	if budget >= least {
 		return nil
 	}
@@ -53,6 +54,9 @@ func Enough(budget, aside int64) error {
 			budget/mib, baseMemory/mib, aside/mib, least/mib),
 		Hint: "raise MAX_MEMORY_MB or the memory limit"}
 }
+
+// Spare is what a caller may take itself of a budget in which a small model is served.
+func Spare(budget int64) int64 { return max(0, budget-leastMemory) }
 
 // SetBudget changes the budget while models are served; what is over it is given back.
 func (s *Core) SetBudget(n int64) {

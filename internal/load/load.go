@@ -76,6 +76,8 @@ func (o *Options) check() error {
 const (
 	maxClients = 10_000
 	maxRate    = 1e6
+	// maxSilent is after how many requests without any answer it is given up.
+	maxSilent = 20
 	// maxRecorded bounds the latencies that are kept: 80 MB.
 	maxRecorded = 10_000_000
 )
@@ -102,7 +104,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	d := &driver{o: o, choice: rand.New(rand.NewPCG(o.Seed, 1)), report: &Report{
 		URL: o.URL, Clients: o.Clients, Rate: o.Rate, Models: len(o.Models), Zipf: o.Zipf, Pictures: len(o.Pictures),
-		Codes: make(map[string]int),
+		Codes: make(map[string]int), Messages: make(map[string]string),
 	}}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 0, o.Clients
@@ -170,11 +172,13 @@ func (d *driver) ask(ctx context.Context) {
 		if d.o.Rate == 0 {
 			due = time.Now()
 		}
-		code := d.send(ctx, b)
+		code, said := d.send(ctx, b)
 		if ctx.Err() != nil {
 			return // it was cut off
 		}
-		d.record(time.Since(due), code)
+		if d.record(time.Since(due), code, said); d.hopeless() {
+			return
+		}
 	}
 }
 
@@ -198,14 +202,17 @@ func (d *driver) turn() (b body, due time.Time, ok bool) {
 	return b, due, true
 }
 
-// record notes how one request ended.
-func (d *driver) record(took time.Duration, code string) {
+// record notes how one request ended, and of each kind of failure what was said first.
+func (d *driver) record(took time.Duration, code, said string) {
 	d.mu.Lock()
 	r := d.report
 	r.Requests++
 	r.Codes[code]++
 	if code != ok {
 		r.Failed++
+		if _, known := r.Messages[code]; !known {
+			r.Messages[code] = said
+		}
 	} else if len(r.latencies) < maxRecorded {
 		r.latencies = append(r.latencies, took)
 	}
@@ -214,4 +221,13 @@ func (d *driver) record(took time.Duration, code string) {
 	if d.o.Progress != nil {
 		d.o.Progress(done, failed)
 	}
+}
+
+// hopeless reports whether no server answered the first requests, well or badly.
+func (d *driver) hopeless() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.report
+	r.GaveUp = r.GaveUp || r.Requests >= max(maxSilent, d.o.Clients) && r.Codes[refused]+r.Codes[broken]+r.Codes[timeout] == r.Requests
+	return r.GaveUp
 }

@@ -106,6 +106,9 @@ func TestRun(t *testing.T) {
 	if r.Requests != 60 || r.Failed != 10 || r.Codes["503"] != 6 || r.Codes["error"] != 4 || r.Codes["200"] != 50 || told != 60 {
 		t.Errorf("%d requests, %d failed, %v; %d told", r.Requests, r.Failed, r.Codes, told)
 	}
+	if r.Messages["503"] != "busy" || r.Messages["error"] != "Inference failed" || len(r.Messages) != 2 || r.GaveUp {
+		t.Errorf("said %q, gave up: %v", r.Messages, r.GaveUp)
+	}
 	if rate := r.ErrorRate(); rate != 10./60 {
 		t.Errorf("error rate %v", rate)
 	}
@@ -126,7 +129,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("memory %v", r.Memory)
 	}
 	var text, data bytes.Buffer
-	if err := r.Text(&text); err != nil || !strings.Contains(text.String(), "10 failed (16.67 %)") || !strings.Contains(text.String(), "503: 6") {
+	if err := r.Text(&text); err != nil || !strings.Contains(text.String(), "10 failed (16.67 %)") || !strings.Contains(text.String(), "503: 6") || !strings.Contains(text.String(), "\n  503: busy\n") {
 		t.Errorf("%v\n%s", err, text.String())
 	}
 	if err := json.NewEncoder(&data).Encode(r); err != nil || !strings.Contains(data.String(), `"failed":10`) {
@@ -235,5 +238,26 @@ func TestReadPictures(t *testing.T) {
 		if _, err := load.ReadPictures(paths); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v", paths, err)
 		}
+	}
+}
+
+// Where nobody answers it is given up; who answers badly is asked to the end.
+func TestGivesUp(t *testing.T) {
+	s := newServer(t, func(_ int, w http.ResponseWriter) { http.Error(w, `{"detail":"no such model"}`, http.StatusNotFound) })
+	o := options(s)
+	r, err := load.Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Requests != 60 || r.GaveUp || r.Messages["404"] != "no such model" {
+		t.Errorf("%d requests, gave up: %v, said %q", r.Requests, r.GaveUp, r.Messages)
+	}
+	s.Close()
+	o.Requests = 10_000
+	if r, err = load.Run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if r.Requests < 20 || r.Requests > 40 || !r.GaveUp || !strings.Contains(r.Messages["refused"], "refused") {
+		t.Errorf("%d requests, gave up: %v, said %q", r.Requests, r.GaveUp, r.Messages)
 	}
 }

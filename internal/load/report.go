@@ -11,20 +11,22 @@ import (
 
 // A Report is how a server did. Times are seconds.
 type Report struct {
-	URL       string         `json:"url"`
-	Clients   int            `json:"clients"`
-	Rate      float64        `json:"rate"` // asked for; 0: as fast as answers came
-	Models    int            `json:"models"`
-	Zipf      float64        `json:"zipf"`
-	Pictures  int            `json:"pictures"`
-	Took      float64        `json:"seconds"`
-	Requests  int            `json:"requests"` // answered or failed
-	Failed    int            `json:"failed"`
-	Codes     map[string]int `json:"codes"`     // how requests ended: "200", another status, "error", "timeout", "refused", "broken"
-	Answers   float64        `json:"answers_s"` // good ones a second
-	Latency   *Latency       `json:"latency_s"` // of good answers; null: there was none
-	Memory    []Sample       `json:"memory"`    // the server's, over time; empty: it does not tell
-	Peak      float64        `json:"peak_mb"`   // the highest of Memory
+	URL       string            `json:"url"`
+	Clients   int               `json:"clients"`
+	Rate      float64           `json:"rate"` // asked for; 0: as fast as answers came
+	Models    int               `json:"models"`
+	Zipf      float64           `json:"zipf"`
+	Pictures  int               `json:"pictures"`
+	Took      float64           `json:"seconds"`
+	Requests  int               `json:"requests"` // answered or failed
+	Failed    int               `json:"failed"`
+	Codes     map[string]int    `json:"codes"`     // how requests ended: "200", another status, "error", "timeout", "refused", "broken"
+	Messages  map[string]string `json:"messages"`  // what was said first, by code of failure
+	GaveUp    bool              `json:"gave_up"`   // it ended early: nothing was answered at all
+	Answers   float64           `json:"answers_s"` // good ones a second
+	Latency   *Latency          `json:"latency_s"` // of good answers; null: there was none
+	Memory    []Sample          `json:"memory"`    // the server's, over time; empty: it does not tell
+	Peak      float64           `json:"peak_mb"`   // the highest of Memory
 	latencies []time.Duration
 }
 
@@ -102,6 +104,12 @@ func (r *Report) Text(w io.Writer) error {
 			}
 		}
 		lines = append(lines, line)
+		for _, code := range slices.Sorted(maps.Keys(r.Messages)) {
+			lines = append(lines, fmt.Sprintf("  %s: %s", code, r.Messages[code]))
+		}
+	}
+	if r.GaveUp {
+		lines = append(lines, "given up: no request was answered")
 	}
 	if n := len(r.Memory); n > 0 {
 		lines = append(lines, fmt.Sprintf("server memory in MB  %.1f at first, %.1f at the end, %.1f at most", r.Memory[0].MB, r.Memory[n-1].MB, r.Peak))

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -58,33 +59,57 @@ func Form(model, format string, p Picture) (contentType string, data []byte, err
 	return w.FormDataContentType(), b.Bytes(), nil
 }
 
-// send sends one request and returns its code.
-func (d *driver) send(ctx context.Context, b body) string {
+// send sends one request and returns its code, and what was said where that is not ok.
+func (d *driver) send(ctx context.Context, b body) (code, said string) {
 	req, err := d.request(ctx, http.MethodPost, "/api/v2/detect", b.data)
 	if err != nil {
-		return "broken"
+		return broken, err.Error()
 	}
 	req.Header.Set("Content-Type", b.contentType)
 	resp, err := d.client.Do(req)
 	if err != nil {
-		return why(err)
+		return why(err), err.Error()
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return why(err)
+		return why(err), err.Error()
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Sprint(resp.StatusCode)
+		return fmt.Sprint(resp.StatusCode), message(answer)
 	}
-	var said struct{ Error *string }
-	if json.Unmarshal(answer, &said) != nil {
-		return "broken"
+	var got struct{ Error *string }
+	if err := json.Unmarshal(answer, &got); err != nil {
+		return broken, err.Error()
 	}
-	if said.Error != nil {
-		return "error"
+	if got.Error != nil {
+		return "error", short(*got.Error)
 	}
-	return ok
+	return ok, ""
+}
+
+// message is what an answer with an error says: one field of JSON, as lazyolo, the old
+// server and others call it, or the beginning of the text.
+func message(answer []byte) string {
+	var fields map[string]any
+	if json.Unmarshal(answer, &fields) == nil {
+		for _, name := range []string{"error", "detail", "message"} {
+			if text, is := fields[name].(string); is && text != "" {
+				return short(text)
+			}
+		}
+	}
+	return short(string(answer))
+}
+
+// short is the beginning of a text, in one line.
+func short(text string) string {
+	const most = 200
+	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most]) + "…"
+	}
+	return text
 }
 
 // request makes a request of the server.
@@ -103,15 +128,22 @@ func (d *driver) request(ctx context.Context, method, path string, data []byte) 
 	return req, err
 }
 
+// Codes of requests that no answer came to.
+const (
+	timeout = "timeout"
+	refused = "refused"
+	broken  = "broken"
+)
+
 // why names what kept an answer from coming.
 func why(err error) string {
 	switch {
 	case os.IsTimeout(err), errors.Is(err, context.DeadlineExceeded):
-		return "timeout"
+		return timeout
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "refused"
+		return refused
 	}
-	return "broken"
+	return broken
 }
 
 // watch looks at the server's memory until stop is closed.
