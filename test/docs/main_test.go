@@ -49,7 +49,7 @@ func build(m *testing.M) (code int, err error) {
 	}
 	// Preparing the demo model here also tells whether models can run.
 	var out bytes.Buffer
-	cmd := exec.Command(built, "prepare", "--models-path", filepath.Join(repo, demoDir, "models"), "--cache-dir", prepared, "--state-dir", filepath.Join(dir, "state"))
+	cmd := exec.Command(built, "prepare", "--models-path", filepath.Join(repo, demoDir, "models"), "--cache-dir", prepared)
 	cmd.Env, cmd.Stdout, cmd.Stderr = surroundings(), &out, &out
 	var exit *exec.ExitError
 	switch err := cmd.Run(); {

@@ -163,8 +163,8 @@ func TestPrepare(t *testing.T) {
 	if code != 1 {
 		t.Errorf("with a wrong one: exit code %d, want 1", code)
 	}
-	contains(t, out, "model_3", "is not a model")
-	contains(t, log, "1 of 4")
+	contains(t, out, "[4/4] model_3 failed")
+	contains(t, log, "error: model_3: ", "is not a model", "1 of 4")
 	writeFile(t, filepath.Join(h.models, "model_2", "labels.yaml"), labels("task: segment"))
 	_, out, _ = h.run(t, "doctor")
 	contains(t, out, "not prepared   1,", "cannot serve   model model_2: task: labels.yaml says segment, the model file says detect")
@@ -172,8 +172,8 @@ func TestPrepare(t *testing.T) {
 	if code != 1 {
 		t.Errorf("with a contradiction: exit code %d, want 1", code)
 	}
-	contains(t, out, "[2/2] model_2 model model_2: task: labels.yaml says segment, the model file says detect")
-	contains(t, log, "1 of 2")
+	contains(t, out, "[2/2] model_2 failed")
+	contains(t, log, "error: model_2: model model_2: task: labels.yaml says segment, the model file says detect", "1 of 2")
 	h.noLeftovers(t)
 }
 
