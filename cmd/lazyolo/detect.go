@@ -43,17 +43,17 @@ func detectCommand() command {
 			"curl -s http://camera/still.jpg | lazyolo detect -",
 		},
 		settings: slices.Concat(findSettings(), core.Settings(), []string{"MAX_BODY_MB"}, logSettings()),
-		flags:    f.define, interruptible: true,
+		flags:    f.define, needs: map[string]string{"force": "save", "masks": "json"}, interruptible: true,
 		run: func(ctx context.Context, c *config.Config, s sys) error { return runDetect(ctx, f, c, s) },
 	}
 }
 
 func (f *detectFlags) define(own *flag.FlagSet) {
-	own.StringVar(&f.model, "model", "", "folder or number of the model, or a path of weights or of a model's folder; default: the only model")
+	own.StringVar(&f.model, "model", "", "folder, number or name of the `model`, or a path of weights or of a model's folder; default: the only model")
 	own.BoolVar(&f.asJSON, "json", false, "print a JSON object a line for each picture")
-	own.StringVar(&f.save, "save", "", "folder to write pictures to with what was found drawn onto them")
+	own.StringVar(&f.save, "save", "", "`folder` to write pictures to with what was found drawn onto them")
 	own.BoolVar(&f.force, "force", false, "replace what --save finds there; pictures that are read are never replaced")
-	own.StringVar(&f.masks, "masks", "polygon", "how --json tells masks: polygon, rle or none")
+	own.StringVar(&f.masks, "masks", "polygon", "`how` --json tells masks: polygon, rle or none")
 	ask := func(name, usage string, option func(text string) (lazyolo.RequestOption, error)) {
 		own.Func(name, usage, func(text string) error {
 			o, err := option(text)
@@ -61,23 +61,23 @@ func (f *detectFlags) define(own *flag.FlagSet) {
 			return err
 		})
 	}
-	ask("conf", "confidence an object must exceed, 0..1; default: CONF_THRES", func(text string) (lazyolo.RequestOption, error) {
+	ask("conf", "confidence an object must exceed, `0..1`; default: CONF_THRES", func(text string) (lazyolo.RequestOption, error) {
 		v, err := within(text, 0, 1)
 		return lazyolo.Conf(v), err
 	})
-	ask("iou", "overlap beyond which the weaker of two objects goes, 0..1; default: IOU_THRES", func(text string) (lazyolo.RequestOption, error) {
+	ask("iou", "overlap beyond which the weaker of two objects goes, `0..1`; default: IOU_THRES", func(text string) (lazyolo.RequestOption, error) {
 		v, err := within(text, 0, 1)
 		return lazyolo.IoU(v), err
 	})
-	ask("max-det", "objects of a picture at most, best first; default: 300", func(text string) (lazyolo.RequestOption, error) {
+	ask("max-det", "`number` of objects of a picture at most, best first; default: 300", func(text string) (lazyolo.RequestOption, error) {
 		n, err := whole(text, 1, 30_000)
 		return lazyolo.MaxDet(n), err
 	})
-	ask("imgsz", "longer side of a dynamic input in pixels; default: 640", func(text string) (lazyolo.RequestOption, error) {
+	ask("imgsz", "longer side of a dynamic input in `pixels`; default: 640", func(text string) (lazyolo.RequestOption, error) {
 		n, err := whole(text, 1, 2048)
 		return lazyolo.ImgSz(n), err
 	})
-	ask("classes", "only objects of these classes: numbers with commas between them", func(text string) (lazyolo.RequestOption, error) {
+	ask("classes", "only objects of these classes: `numbers` with commas between them", func(text string) (lazyolo.RequestOption, error) {
 		var classes []int
 		for one := range strings.SplitSeq(text, ",") {
 			n, err := whole(strings.TrimSpace(one), 0, 1<<30)
@@ -88,7 +88,7 @@ func (f *detectFlags) define(own *flag.FlagSet) {
 		}
 		return lazyolo.Classes(classes...), nil
 	})
-	ask("nms", "of a checkpoint with two heads, the one with suppression (true) or without (false)", func(text string) (lazyolo.RequestOption, error) {
+	ask("nms", "of a checkpoint with two heads, the one with suppression or without: `true|false`", func(text string) (lazyolo.RequestOption, error) {
 		on, err := strconv.ParseBool(text)
 		if err != nil {
 			return nil, errors.New("must be true or false")
@@ -125,9 +125,6 @@ func runDetect(ctx context.Context, f detectFlags, c *config.Config, s sys) erro
 	}
 	if f.masks != "polygon" && f.masks != "rle" && f.masks != "none" {
 		return &config.UsageError{Setting: "--masks", Msg: fmt.Sprintf("--masks=%q is not polygon, rle or none", f.masks)}
-	}
-	if c.Origin("LOG_LEVEL").Source == config.Default {
-		c.LogLevel = slog.LevelWarn
 	}
 	look := search{stdin: s.stdin, most: c.MaxBody, not: f.save}
 	pictures, err := look.pictures(c.Args)
@@ -171,7 +168,7 @@ func openDetector(f detectFlags, c *config.Config, s sys, aside int64) (d *lazyo
 		model, err = chooseModel(opened.All(), f.model, c.ModelsPath)
 	}
 	if err == nil {
-		opts := []lazyolo.Option{lazyolo.Logger(newLogger(c, s.stderr, c.LogLevel)), lazyolo.Aside(aside)}
+		opts := []lazyolo.Option{lazyolo.Logger(detectLogger(c, s.stderr)), lazyolo.Aside(aside)}
 		for _, name := range append(core.Settings(), "ALLOW_MODEL_DIRS") {
 			if c.Origin(name).Source != config.Default || name == "CACHE_DIR" {
 				opts = append(opts, lazyolo.Setting(name, c.Value(name)))
@@ -183,6 +180,40 @@ func openDetector(f detectFlags, c *config.Config, s sys, aside int64) (d *lazyo
 		return nil, "", nil, errors.Join(err, opened.remove())
 	}
 	return d, model, func() error { return errors.Join(d.Close(), opened.remove()) }, nil
+}
+
+// detectLogger writes warnings, unless LOG_LEVEL says what else: errors end the command,
+// and are told at its end.
+func detectLogger(c *config.Config, w io.Writer) *slog.Logger {
+	if c.Origin("LOG_LEVEL").Source != config.Default {
+		return newLogger(c, w, c.LogLevel)
+	}
+	return slog.New(warnings{newLogger(c, w, slog.LevelWarn).Handler()})
+}
+
+// warnings are records that are no errors.
+type warnings struct{ slog.Handler }
+
+// Enabled implements slog.Handler, as do the others.
+func (h warnings) Enabled(ctx context.Context, l slog.Level) bool {
+	return l < slog.LevelError && h.Handler.Enabled(ctx, l)
+}
+func (h warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warnings{h.Handler.WithAttrs(attrs)}
+}
+func (h warnings) WithGroup(name string) slog.Handler { return warnings{h.Handler.WithGroup(name)} }
+
+// toldTo is an error as a server tells it to clients: without the cause, which the
+// message says.
+func toldTo(err error) error {
+	var known *yolo.Error
+	if !errors.As(err, &known) || known.Code == yolo.Internal {
+		return err
+	}
+	if known.Model != "" {
+		return fmt.Errorf("%s: %s", known.Model, known.Msg)
+	}
+	return errors.New(known.Msg)
 }
 
 // isPath reports whether a model is named by where it lies.
@@ -309,9 +340,9 @@ func ofModel(err error) bool {
 func (b *batch) explain(err error) error {
 	switch yolo.CodeOf(err) {
 	case yolo.TooBig, yolo.NoRoom:
-		return hinted{err, "raise MAX_MEMORY_MB, or the memory that the machine or the container has"}
+		return hinted{toldTo(err), "raise MAX_MEMORY_MB, or the memory that the machine or the container has"}
 	case yolo.LoadFailed, yolo.Unsupported:
-		return hinted{err, "lazyolo inspect shows what is in a model file, lazyolo doctor what is missing here"}
+		return hinted{toldTo(err), "lazyolo inspect shows what is in a model file, lazyolo doctor what is missing here"}
 	}
 	return err
 }

@@ -42,7 +42,7 @@ type examination struct {
 }
 
 func (x *examination) line(name, format string, args ...any) {
-	fmt.Fprintf(x.out, "  %-14s %s\n", name, fmt.Sprintf(format, args...))
+	fmt.Fprintf(x.out, "  %-14s %s\n", name, plain(fmt.Sprintf(format, args...)))
 }
 
 // fail notes what keeps the main job from running, and the way out.

@@ -22,7 +22,7 @@ func makeSettings() []string {
 func logSettings() []string { return []string{"LOG_LEVEL", "LOG_FORMAT"} }
 
 // exitCodes are the same for all commands.
-const exitCodes = "exit codes: 0 done, 1 failed, 2 called in a wrong way (an unknown command or flag, a value that is out of range)\n"
+const exitCodes = "exit codes: 0 done, 1 failed, 2 called in a wrong way (an unknown command or flag, a value that is out of range), 130 interrupted\n"
 
 // help answers lazyolo help, lazyolo help COMMAND and lazyolo help settings.
 func help(w io.Writer, args []string) error {
@@ -84,7 +84,7 @@ func printHelp(w io.Writer, c command) error {
 			if !strings.Contains(usage, "default: ") && !slices.Contains([]string{"", "0", "0s", "false"}, f.DefValue) {
 				usage += "; default: " + f.DefValue
 			}
-			fmt.Fprintf(&b, "  %s%-22s %s\n", dashes, strings.TrimSpace(f.Name+" "+strings.ToUpper(kind)), usage)
+			fmt.Fprintf(&b, "  %s%-22s %s\n", dashes, strings.TrimSpace(f.Name+" "+kind), usage)
 		})
 	}
 	if len(c.examples) > 0 {

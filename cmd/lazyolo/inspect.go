@@ -41,7 +41,9 @@ func inspect(_ context.Context, c *config.Config, s sys) error {
 		}
 		defer ck.Close()
 		r := convert.Inspect(ck)
-		printReport(s.stdout, r)
+		var b strings.Builder
+		printReport(&b, r)
+		fmt.Fprint(s.stdout, plain(b.String()))
 		if r.Refused != nil {
 			return fmt.Errorf("%s: %w", path, r.Refused)
 		}
@@ -55,8 +57,10 @@ func inspect(_ context.Context, c *config.Config, s sys) error {
 	if err != nil {
 		return hinted{fmt.Errorf("%s: %w", path, err), "lazyolo reads .onnx and .pt files"}
 	}
-	printGraph(s.stdout, m)
-	return nil
+	var b strings.Builder
+	printGraph(&b, m)
+	_, err = io.WriteString(s.stdout, plain(b.String()))
+	return err
 }
 
 // printReport prints a checkpoint's layers and what it says of itself.

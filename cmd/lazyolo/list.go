@@ -41,8 +41,9 @@ func modelsCommand() command {
 			"lazyolo models --url http://127.0.0.1:8000 --watch", "lazyolo models show fire --url http://127.0.0.1:8000 --json",
 		},
 		settings: append(findSettings(), "ORT_LIBRARY", "CACHE_DIR"), interruptible: true,
+		needs: map[string]string{"key": "url", "every": "watch"},
 		flags: func(fs *flag.FlagSet) {
-			fs.StringVar(&f.url, "url", "", "running server to ask; default: the folder MODELS_PATH is read")
+			fs.StringVar(&f.url, "url", "", "running server to ask, a `URL`; default: the folder MODELS_PATH is read")
 			fs.BoolVar(&f.watch, "watch", false, "go on showing the server's, until interrupted (needs --url)")
 			fs.DurationVar(&f.every, "every", 2*time.Second, "time between two looks with --watch")
 			fs.BoolVar(&f.asJSON, "json", false, "print JSON")

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/signal"
 	"slices"
@@ -47,11 +48,12 @@ func main() {
 
 // A command is one word after lazyolo.
 type command struct {
-	name, args, does string   // does: "": it is for lazyolo itself, and not listed
-	more             string   // what else its help says; "": nothing
-	examples         []string // of use, as they are typed
-	settings         []string // those that act on it, by name; nil: all
-	interruptible    bool     // run ends soon after its context: the first signal is for that
+	name, args, does string            // does: "": it is for lazyolo itself, and not listed
+	more             string            // what else its help says; "": nothing
+	examples         []string          // of use, as they are typed
+	settings         []string          // those that act on it, by name; nil: all
+	needs            map[string]string // flags of its own that do nothing without another one
+	interruptible    bool              // run ends soon after its context: the first signal is for that
 	run              func(ctx context.Context, c *config.Config, s sys) error
 	flags            func(fs *flag.FlagSet) // its own, beside the settings; nil: none
 }
@@ -101,7 +103,7 @@ func run(ctx context.Context, args []string, s sys) int {
 		return report(s.stderr, printHelp(s.stdout, c))
 	}
 	if err == nil {
-		err = c.refuseIdle(cfg)
+		err = c.refuseIdle(own, cfg)
 	}
 	if err != nil {
 		return report(s.stderr, err)
@@ -119,9 +121,16 @@ func run(ctx context.Context, args []string, s sys) int {
 	return report(s.stderr, err)
 }
 
-// refuseIdle refuses settings given as flags that do not act on the command. Those of the
-// environment and the settings file may be meant for others.
-func (c command) refuseIdle(cfg *config.Config) error {
+// refuseIdle refuses flags that do nothing as they are given. Settings of the environment
+// and the settings file may be meant for other commands.
+func (c command) refuseIdle(own *flag.FlagSet, cfg *config.Config) error {
+	given := make(map[string]bool)
+	own.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	for _, name := range slices.Sorted(maps.Keys(c.needs)) {
+		if other := c.needs[name]; given[name] && !given[other] {
+			return &config.UsageError{Setting: "--" + name, Msg: fmt.Sprintf("--%s does nothing without --%s", name, other), Hint: "leave it out, or give both"}
+		}
+	}
 	for _, s := range config.Settings() {
 		if !c.acts(s.Name) && cfg.Origin(s.Name).Source == config.Flag {
 			return &config.UsageError{Setting: "--" + s.Flag(), Msg: fmt.Sprintf("--%s does nothing for %s", s.Flag(), c.name),

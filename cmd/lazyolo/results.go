@@ -71,7 +71,7 @@ func reason(err error) string {
 	if out := new(outputError); errors.As(err, &out) {
 		return out.Error()
 	}
-	return bare(err).Error()
+	return bare(toldTo(err)).Error()
 }
 
 // object writes an outcome as one line of JSON: what the server answers, and for which

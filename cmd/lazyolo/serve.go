@@ -106,14 +106,18 @@ type server struct {
 	slot     chan struct{}      // held by who prepares a changed model
 }
 
-func newServer(c *config.Config, log *slog.Logger) (*server, error) {
+func newServer(c *config.Config, log *slog.Logger) (_ *server, err error) {
 	s := &server{
 		c: c, log: log, conns: access.NewConns(c.MaxConnections), events: httpapi.NewEvents(),
 		ask: make(chan struct{}, 1), rekey: make(chan struct{}, 1), recert: make(chan struct{}, 1),
 		pace: make(chan time.Duration, 1), slot: make(chan struct{}, 1),
 	}
 	s.now.Store(c)
-	var err error
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.opened.remove())
+		}
+	}()
 	if s.guard, err = newGuard(c, log); err != nil {
 		return nil, err
 	}

@@ -29,6 +29,7 @@ func simulateCommand() command {
 		more:     "serve records uses where TRACE_FILE is set.",
 		examples: []string{"lazyolo simulate trace.jsonl --budget-mb 2048", "lazyolo simulate --generate zipf --models 50 --share 10,25"},
 		settings: noSettings,
+		needs:    map[string]string{"models": "generate", "seed": "generate"},
 		flags: func(fs *flag.FlagSet) {
 			fs.StringVar(&f.policies, "policy", "lru,cost", "policies to compare, with commas between them")
 			fs.Int64Var(&f.budgetMB, "budget-mb", 0, "memory for models in MB; default: see --share")
