@@ -23,6 +23,7 @@ type picture struct {
 	err    error  // why it cannot be read; nil: it was not tried yet
 	open   func() (io.ReadCloser, error)
 	size   int64 // bytes that are read of it; streamed: not known yet
+	pipe   bool  // it was streamed
 }
 
 // streamed is the size of what comes through a pipe.
@@ -165,7 +166,7 @@ func readAhead(pictures []picture, budget, most int64) *ahead {
 		}
 		if p.size == streamed {
 			p.size = min(most, max(8*mib, budget/8))
-			pictures[i].size = p.size
+			pictures[i].size, pictures[i].pipe = p.size, true
 		}
 		sum += p.size
 		largest = max(largest, p.size)
@@ -214,7 +215,10 @@ func (p picture) readInto(buffer []byte) ([]byte, error) {
 	n, err := io.ReadFull(r, buffer)
 	switch err {
 	case nil:
-		return nil, tooLarge(p.size)
+		if !p.pipe {
+			return nil, errors.New("grew while it was read")
+		}
+		return nil, fmt.Errorf("has more than %d MB (MAX_BODY_MB, and of a pipe an eighth of MAX_MEMORY_MB)", p.size/mib)
 	case io.EOF, io.ErrUnexpectedEOF:
 		return buffer[:n], nil
 	}

@@ -37,8 +37,14 @@ func TestReadAPicture(t *testing.T) {
 	}
 	done()
 	_, done, err = room.read(t.Context(), given(5, "123456"))
-	if err == nil || !strings.Contains(err.Error(), "MAX_BODY_MB") {
+	if err == nil || !strings.Contains(err.Error(), "grew") {
 		t.Errorf("one more: %v", err)
+	}
+	done()
+	piped := []picture{given(streamed, "123456")}
+	_, done, err = readAhead(piped, 1<<30, 5).read(t.Context(), piped[0])
+	if err == nil || !strings.Contains(err.Error(), "MAX_BODY_MB") {
+		t.Errorf("one more of a pipe: %v", err)
 	}
 	done()
 	_, done, err = room.read(t.Context(), given(6, "123456"))
