@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 )
 
@@ -17,12 +18,15 @@ type turn struct {
 // pause lets the threads that spun for the last turn come to rest.
 const pause = 20 * time.Millisecond
 
-// alternate gives every turn its go n times, round robin, after warmUp goes that
+// alternate gives every turn its go n times, in another order each round, since what went
+// before leaves its traces in the caches, after warmUp goes that
 // do not count.
 func alternate(ctx context.Context, n int, turns ...*turn) error {
 	const warmUp = 3
+	order := rand.New(rand.NewPCG(1, 2))
 	for i := range warmUp + n {
-		for _, t := range turns {
+		for _, k := range order.Perm(len(turns)) {
+			t := turns[k]
 			took, err := t.do(ctx)
 			if err != nil {
 				return fmt.Errorf("%s: %w", t.what, err)
