@@ -62,10 +62,11 @@ var mayImport = map[string]struct {
 	"internal/load":          {[]string{"internal/machine"}, "drives a server over HTTP, knows no part of it"},
 	"internal/compare":       {[]string{"internal/load", "internal/machine"}, "starts servers as processes and looks at them from outside; asks as load does"},
 	"internal/telemetry":     {[]string{"internal/door"}, "hears of requests and models through hooks; imported by cmd alone"},
-	"test/e2e":               {[]string{"internal/pb"}, "meets the program as a user does, from outside"},
+	"test/binary":            {nil, "what tests of the built program share; knows none of its packages"},
+	"test/e2e":               {[]string{"internal/pb", "test/binary"}, "meets the program as a user does, from outside"},
 	"test/dist":              {nil, "meets a release as who installs it does, from outside"},
-	"test/browser":           {nil, "meets the program as a browser does, from outside"},
-	"test/docs":              {nil, "meets the program as a reader of the documents does, from outside"},
+	"test/browser":           {[]string{"test/binary"}, "meets the program as a browser does, from outside"},
+	"test/docs":              {[]string{"test/binary"}, "meets the program as a reader of the documents does, from outside"},
 }
 
 type listed struct {

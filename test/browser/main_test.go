@@ -12,18 +12,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
+
+	"lazyolo/test/binary"
 )
 
-// What TestMain finds out once.
-var (
-	built   string // the lazyolo under test
-	ortGone string // why models cannot run here; "" when they can
-)
+// built is the lazyolo under test.
+var built string
 
 // Folders outside this package.
 const (
@@ -33,67 +30,30 @@ const (
 )
 
 // patience is how long a test waits for anything.
-const patience = 60 * time.Second
+const patience = binary.Patience
 
 func TestMain(m *testing.M) {
 	if os.Getenv("REQUIRE_CHROMIUM") != "1" {
 		fmt.Println("the dashboard's tests in Chromium take minutes of an idle machine: run make test-browser")
 		os.Exit(0)
 	}
-	code, err := build(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "browser:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// build makes the binary, asks it whether models can run here and runs the tests.
-func build(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "lazyolo-browser-*")
-	if err != nil {
-		return 1, err
-	}
-	defer os.RemoveAll(dir)
-	built = filepath.Join(dir, "lazyolo")
-	if out, err := exec.Command("go", "build", "-o", built, "lazyolo/cmd/lazyolo").CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("build lazyolo: %w\n%s", err, out)
-	}
-	doctor := exec.Command(built, "doctor", "--models-path", filepath.Join(demoDir, "models"),
-		"--cache-dir", filepath.Join(dir, "cache"), "--state-dir", filepath.Join(dir, "state"))
-	doctor.Env = baseEnv()
-	var exit *exec.ExitError
-	switch out, err := doctor.CombinedOutput(); {
-	case errors.As(err, &exit):
-		ortGone = "lazyolo doctor says that models cannot run here:\n" + string(out)
-	case err != nil:
-		return 1, err
-	}
-	return m.Run(), nil
-}
-
-// baseEnv is the test's environment without settings of lazyolo.
-func baseEnv() []string {
-	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "ORT_LIBRARY"} {
-		if v, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+v)
+	os.Exit(binary.Run("browser", func(dir string) (code int, err error) {
+		if built, err = binary.Build(dir); err != nil {
+			return 1, err
 		}
-	}
-	return env
+		if err := binary.Ask(binary.Doctor(built, filepath.Join(demoDir, "models"), dir)); err != nil {
+			return 1, err
+		}
+		return m.Run(), nil
+	}))
 }
 
-// needORT skips a test that runs models where that is not possible.
-func needORT(t *testing.T) {
-	t.Helper()
-	switch {
-	case ortGone == "":
-	case os.Getenv("REQUIRE_ORT") == "1":
-		t.Fatal(ortGone)
-	default:
-		t.Skip(ortGone)
-	}
-}
+// What tests of the built program share, by the names they have here.
+var (
+	needORT  = binary.NeedORT
+	waitFor  = binary.WaitFor
+	contains = binary.Contains
+)
 
 // An output is what a process has written so far.
 type output struct {
@@ -163,7 +123,7 @@ func startServer(t *testing.T, models []model, settings ...string) *server {
 	stdout := new(output)
 	s.cmd = exec.Command(built, "serve", "--port", "0")
 	s.cmd.Dir = home
-	s.cmd.Env = append(append(baseEnv(), "MODELS_PATH="+s.dir, "CACHE_DIR="+filepath.Join(home, "cache"), "STATE_DIR="+filepath.Join(home, "state"),
+	s.cmd.Env = append(append(binary.Environment(), "MODELS_PATH="+s.dir, "CACHE_DIR="+filepath.Join(home, "cache"), "STATE_DIR="+filepath.Join(home, "state"),
 		"SAVE_ANNOTATED=off", "PREPARE=lazy", "PREHEAT=off", "HOST=127.0.0.1", "GRPC_PORT=0"), settings...)
 	s.cmd.Stdout, s.cmd.Stderr = stdout, s.log
 	if err := s.cmd.Start(); err != nil {
@@ -181,21 +141,6 @@ func startServer(t *testing.T, models []model, settings ...string) *server {
 		return s.url != ""
 	})
 	return s
-}
-
-// waitFor waits until done reports true.
-func waitFor(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-deadline:
-			t.Fatalf("waited %v for %s", patience, what)
-		case <-tick.C:
-		}
-	}
 }
 
 // act loads, unloads, pins or unpins a model.
@@ -250,14 +195,4 @@ func (s *server) detect(folder, picture string) int {
 		s.t.Fatalf("%s: %v %s", folder, err, a.Error)
 	}
 	return len(a.Predictions)
-}
-
-// contains fails the test unless text has every part in it.
-func contains(t *testing.T, text string, parts ...string) {
-	t.Helper()
-	for _, p := range parts {
-		if !strings.Contains(text, p) {
-			t.Errorf("%q is not in:\n%s", p, text)
-		}
-	}
 }

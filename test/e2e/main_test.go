@@ -1,22 +1,15 @@
 package e2e
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
+
+	"lazyolo/test/binary"
 )
 
-// What TestMain finds out once.
-var (
-	built   string // the lazyolo under test
-	ortGone string // why models cannot run here; "" when they can
-)
+// built is the lazyolo under test.
+var built string
 
 // Folders outside this package.
 const (
@@ -25,62 +18,26 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	code, err := build(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "e2e:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// build makes the binary, asks it whether models can run here and runs the tests.
-func build(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "lazyolo-e2e-*")
-	if err != nil {
-		return 1, err
-	}
-	defer os.RemoveAll(dir)
-	built = filepath.Join(dir, "lazyolo")
-	if out, err := exec.Command("go", "build", "-race", "-o", built, "lazyolo/cmd/lazyolo").CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("build lazyolo: %w\n%s", err, out)
-	}
-	var out bytes.Buffer
-	doctor := exec.Command(built, "doctor", "--models-path", filepath.Join(demoDir, "models"),
-		"--cache-dir", filepath.Join(dir, "cache"), "--state-dir", filepath.Join(dir, "state"))
-	doctor.Env, doctor.Stdout, doctor.Stderr = baseEnv(), &out, &out
-	var exit *exec.ExitError
-	switch err := doctor.Run(); {
-	case errors.As(err, &exit):
-		ortGone = "lazyolo doctor says that models cannot run here:\n" + out.String()
-	case err != nil:
-		return 1, err
-	}
-	return m.Run(), nil
-}
-
-// baseEnv is the test's environment without settings of lazyolo: only what
-// finding ONNX Runtime takes.
-func baseEnv() []string {
-	env := []string{"GORACE=atexit_sleep_ms=0"} // the detector would wait a second at each end
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "ORT_LIBRARY", "GOCOVERDIR"} {
-		if v, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+v)
+	os.Exit(binary.Run("e2e", func(dir string) (code int, err error) {
+		if built, err = binary.Build(dir, "-race"); err != nil {
+			return 1, err
 		}
-	}
-	return env
+		if err := binary.Ask(binary.Doctor(built, filepath.Join(demoDir, "models"), dir)); err != nil {
+			return 1, err
+		}
+		return m.Run(), nil
+	}))
 }
 
-// needORT skips a test that runs models where that is not possible.
-func needORT(t *testing.T) {
-	t.Helper()
-	switch {
-	case ortGone == "":
-	case os.Getenv("REQUIRE_ORT") == "1":
-		t.Fatal(ortGone)
-	default:
-		t.Skip(ortGone)
-	}
-}
+// baseEnv is the environment of every lazyolo.
+func baseEnv() []string { return binary.Environment("GOCOVERDIR") }
+
+// What tests of the built program share, by the names they have here.
+var (
+	needORT  = binary.NeedORT
+	waitFor  = binary.WaitFor
+	contains = binary.Contains
+)
 
 // needShared returns a path in the team's shared folder, which a clone of the
 // repository does not have.
@@ -100,34 +57,8 @@ func needShared(t *testing.T, path string) string {
 	return path
 }
 
-// patience is how long a test waits for anything; the slowest machine in CI
-// needs a tenth of it.
-const patience = 60 * time.Second
-
-// waitFor waits until done reports true.
-func waitFor(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-deadline:
-			t.Fatalf("waited %v for %s", patience, what)
-		case <-tick.C:
-		}
-	}
-}
-
-// contains fails the test unless text has every part in it.
-func contains(t *testing.T, text string, parts ...string) {
-	t.Helper()
-	for _, p := range parts {
-		if !strings.Contains(text, p) {
-			t.Errorf("%q is not in:\n%s", p, text)
-		}
-	}
-}
+// patience is how long a test waits for anything.
+const patience = binary.Patience
 
 // readFile returns a file's content.
 func readFile(t *testing.T, path string) []byte {
