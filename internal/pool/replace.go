@@ -30,7 +30,11 @@ type revision struct {
 func (p *Pool) Replace(ctx context.Context, m *yolo.Model) error {
 	for {
 		cost, prepared := p.o.Engine.Cost(m)
-		n, w, later, err := p.replace(revision{m, cost, prepared}, p.costs())
+		var all map[string]Cost
+		if p.isPinned(m.ID) { // few are, and of thousands of models the costs are not asked in vain
+			all = p.costs()
+		}
+		n, w, later, err := p.replace(revision{m, cost, prepared}, all)
 		switch {
 		case n != nil:
 			return p.awaitSuccessor(ctx, n, w)
@@ -47,7 +51,7 @@ func (p *Pool) Replace(ctx context.Context, m *yolo.Model) error {
 
 // replace makes the new revision's entry where it is to be loaded. later is closed when
 // it is worth trying again; with neither it is in force, or refused. all is what is known
-// of all models.
+// of all models, for one that is pinned.
 func (p *Pool) replace(to revision, all map[string]Cost) (n *entry, w *waiter, later chan struct{}, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,6 +83,13 @@ func (p *Pool) replace(to revision, all map[string]Cost) (n *entry, w *waiter, l
 	}
 	p.inForce[to.model.ID] = to.model
 	return nil, nil, nil, nil
+}
+
+func (p *Pool) isPinned(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.entries[id]
+	return e != nil && e.pinned
 }
 
 // renewLocked makes e, of which nothing is in memory, another revision.
